@@ -1,0 +1,106 @@
+/// \file  Matrix product with a weight, and its gradients.
+#pragma once
+
+#include <type_traits>
+
+#include "calm/tensor/cpu/gemm.hpp"
+#include "calm/tensor/cpu/reduce.hpp"  // kernel::sum_rows
+#include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/var.hpp"
+
+namespace calm {
+
+/// No bias.
+struct NoBias {};
+
+namespace detail {
+
+/// [Out, In], as torch.nn.Linear stores it, wherever the last axis fits; else [In, Out], as GPT-2's Conv1D does.
+template <class X, class W>
+inline constexpr bool weight_is_out_in = std::is_same_v<LastAxisOf<W>, LastAxisOf<X>>;
+
+template <class X, class W>
+using LinearOutAxis = std::conditional_t<weight_is_out_in<X, W>, AxisOf<W, 0>, AxisOf<W, 1>>;
+
+}  // namespace detail
+
+/// Whether `linear(x, w)` is defined: one type, one device, and an axis of the weight equal to the last of the input.
+template <class X, class W>
+concept Multipliable =
+    same_kind<ValueOf<X>, ValueOf<W>> && ValueOf<W>::rank == 2 &&
+    (std::is_same_v<LastAxisOf<ValueOf<X>>, AxisOf<ValueOf<W>, 0>> ||
+     std::is_same_v<LastAxisOf<ValueOf<X>>, AxisOf<ValueOf<W>, 1>>);
+
+namespace detail {
+
+/// The product alone; the bias is an operation of its own below.
+template <class X, class W, bool NeedX, bool NeedW>
+struct LinearNode {
+  using T = typename X::value_type;
+  using Device = typename X::device;
+  static constexpr bool out_in = weight_is_out_in<X, W>;
+
+  [[no_unique_address]] KeepIf<NeedX, W, 0> w;  // dX needs the weight,
+  [[no_unique_address]] KeepIf<NeedW, X, 1> x;  // dW the input; a frozen weight keeps no input alive
+  [[no_unique_address]] KeepIf<NeedX, Slot, 2> x_slot;
+  [[no_unique_address]] KeepIf<NeedW, Slot, 3> w_slot;
+  std::size_t rows;
+
+  void backward(Tape<Device>& tape, Slot out) {
+    constexpr std::size_t in_extent = LastAxisOf<X>::extent, out_extent = LinearOutAxis<X, W>::extent;
+    const T* dy = tape.template incoming<T>(out);
+    using kernel::Op;
+    if constexpr (NeedX) {
+      kernel::gemm(Device{}, Op::none, out_in ? Op::none : Op::transpose, rows, in_extent, out_extent, one<T>,
+                   {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, true,
+                   {tape.template gradient<T>(x_slot), in_extent});
+    }
+    if constexpr (NeedW) {
+      T* dw = tape.template gradient<T>(w_slot);
+      if constexpr (out_in)
+        kernel::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, one<T>, {dy, out_extent},
+                     {x.data(), in_extent}, true, {dw, in_extent});
+      else
+        kernel::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, one<T>, {x.data(), in_extent},
+                     {dy, out_extent}, true, {dw, out_extent});
+    }
+  }
+};
+
+}  // namespace detail
+
+/// y = x · Wᵀ for W: [Out, In], or x · W for W: [In, Out].   x: [..., In] -> y: [..., Out]
+///
+/// The weight's order is read off its axes; where both axes are the same type, [Out, In] is meant.
+template <Operand X, Operand W>
+auto linear(const X& x, const W& w) {
+  static_assert(same_device<ValueOf<X>, ValueOf<W>>, "calm::linear: input and weight are on different devices");
+  static_assert(same_dtype<ValueOf<X>, ValueOf<W>>, "calm::linear: input and weight have different element types");
+  static_assert(Multipliable<X, W>,
+                "calm::linear: the last axis of the input is not an axis of the weight (a projection is missing?)");
+  if constexpr (Multipliable<X, W>) {
+    using In = ValueOf<X>;
+    using Weight = ValueOf<W>;
+    using T = typename In::value_type;
+    constexpr bool out_in = detail::weight_is_out_in<In, Weight>;
+    constexpr std::size_t in_extent = LastAxisOf<In>::extent, out_extent = detail::LinearOutAxis<In, Weight>::extent;
+    using Out = WithLastAxis<In, detail::LinearOutAxis<In, Weight>>;
+
+    Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
+    const std::size_t rows = rows_of(value(x));
+    kernel::gemm(typename In::device{}, kernel::Op::none, out_in ? kernel::Op::transpose : kernel::Op::none, rows,
+                 out_extent, in_extent, one<T>, {value(x).data(), in_extent},
+                 {value(w).data(), out_in ? in_extent : out_extent}, false, {y.mutable_data(), out_extent});
+    if constexpr (is_var<X> || is_var<W>) {
+      using Node = detail::LinearNode<In, Weight, is_var<X>, is_var<W>>;
+      return record(tape_of(x, w), std::move(y), [&] {
+        return Node{decltype(Node::w)(value(w)), decltype(Node::x)(value(x)), decltype(Node::x_slot)(slot_of(x)),
+                    decltype(Node::w_slot)(slot_of(w)), rows};
+      });
+    } else {
+      return y;
+    }
+  }
+}
+
+}  // namespace calm

@@ -1,0 +1,176 @@
+/// \file  Reference-counted memory from a pool per device.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/error.hpp"
+
+namespace calm {
+
+namespace detail {
+
+/// Stands in front of every block. 64 bytes, so that the data behind it stays aligned to a cache line.
+struct alignas(64) BlockHeader {
+  std::atomic<std::uint32_t> references{1};
+  std::uint32_t size_class = 0;
+  BlockHeader* next = nullptr;                 // in the free list
+  void (*release)(BlockHeader*) = nullptr;     // what the last owner calls
+  void* context = nullptr;                     // for `release`
+  void* external = nullptr;                    // data that is not behind the header (a mapped file)
+};
+static_assert(sizeof(BlockHeader) == 64);
+
+}  // namespace detail
+
+/// What a pool holds. Counts are in bytes.
+struct MemoryUse {
+  std::size_t live = 0;          ///< handed out now
+  std::size_t peak = 0;          ///< the most that was ever handed out at once
+  std::size_t reserved = 0;      ///< taken from the system, in use or kept
+  std::uint64_t system_calls = 0;  ///< how often the system was asked for memory
+};
+
+/// Keeps freed blocks by size class (four classes per power of two) and hands them out again, so that a loop of equal
+/// steps asks the system for nothing after its first one.
+class CpuPool {
+ public:
+  static CpuPool& instance() {
+    static CpuPool* pool = new CpuPool;  // never destroyed: tensors with static lifetime may outlive any order
+    return *pool;
+  }
+
+  detail::BlockHeader* take(std::size_t bytes) {
+    const std::uint32_t c = class_of(bytes);
+    const std::size_t size = class_bytes(c);
+    {
+      const std::lock_guard lock(mutex_);
+      use_.live += size;
+      if (use_.live > use_.peak) use_.peak = use_.live;
+      if (detail::BlockHeader* block = free_[c]) {
+        free_[c] = block->next;
+        block->references.store(1, std::memory_order_relaxed);
+        return block;
+      }
+      use_.reserved += size;
+      ++use_.system_calls;
+    }
+    void* memory = ::operator new(sizeof(detail::BlockHeader) + size, std::align_val_t{64}, std::nothrow);
+    if (memory == nullptr) throw_out_of_memory(size);
+    auto* block = new (memory) detail::BlockHeader;
+    block->size_class = c;
+    block->release = [](detail::BlockHeader* b) { CpuPool::instance().give(b); };
+    return block;
+  }
+
+  void give(detail::BlockHeader* block) {
+    const std::lock_guard lock(mutex_);
+    use_.live -= class_bytes(block->size_class);
+    block->next = free_[block->size_class];
+    free_[block->size_class] = block;
+  }
+
+  /// Returns every unused block to the system.
+  void trim() {
+    const std::lock_guard lock(mutex_);
+    for (std::uint32_t c = 0; c < classes; ++c) {
+      while (detail::BlockHeader* block = free_[c]) {
+        free_[c] = block->next;
+        use_.reserved -= class_bytes(c);
+        ::operator delete(block, std::align_val_t{64});
+      }
+    }
+  }
+
+  MemoryUse use() const {
+    const std::lock_guard lock(mutex_);
+    return use_;
+  }
+  void reset_peak() {
+    const std::lock_guard lock(mutex_);
+    use_.peak = use_.live;
+  }
+
+ private:
+  static constexpr std::uint32_t classes = 4 * 48;
+
+  // Class 4e+s holds (4+s)·2^e cache lines: at most a quarter of a block is unused.
+  static std::uint32_t class_of(std::size_t bytes) {
+    const std::size_t lines = bytes / 64 + (bytes % 64 != 0);
+    if (lines <= 4) return 0;
+    const auto e = static_cast<std::uint32_t>(std::bit_width(lines - 1)) - 3;
+    const std::size_t quarter = std::size_t{1} << e;
+    const std::uint32_t c = 4 * e + static_cast<std::uint32_t>((lines - 1) / quarter + 1) - 4;
+    if (c >= classes) throw_out_of_memory(bytes);
+    return c;
+  }
+  static std::size_t class_bytes(std::uint32_t c) { return 64 * ((std::size_t{4} + c % 4) << (c / 4)); }
+
+  [[noreturn]] static void throw_out_of_memory(std::size_t bytes) {
+    throw Error("calm: out of memory: " + std::to_string(bytes) +
+                " bytes were asked of the system and refused; use a smaller batch or a shorter context");
+  }
+
+  mutable std::mutex mutex_;
+  std::array<detail::BlockHeader*, classes> free_{};
+  MemoryUse use_;
+};
+
+/// A shared handle on a block of device memory; copying it shares the block.
+template <class Device>
+class Storage {
+  static_assert(has_kernels<Device>,
+                "calm::Storage: this device has no kernels in this build; use calm::Cpu");
+
+ public:
+  Storage() = default;
+  explicit Storage(std::size_t bytes) : block_(CpuPool::instance().take(bytes)) {}
+  Storage(const Storage& other) : block_(other.block_) {
+    if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
+  }
+  Storage(Storage&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  Storage& operator=(Storage other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~Storage() { drop(); }
+
+  /// Wraps memory that somebody else owns (a mapped file); `release(context)` runs when the last handle is gone.
+  template <void (*Release)(void*)>
+  static Storage external(void* data, void* context) {
+    Storage s;
+    s.block_ = new (std::align_val_t{64}) detail::BlockHeader;
+    s.block_->external = data;
+    s.block_->context = context;
+    s.block_->release = [](detail::BlockHeader* b) {
+      Release(b->context);
+      b->~BlockHeader();
+      ::operator delete(b, std::align_val_t{64});
+    };
+    return s;
+  }
+
+  void* data() const {
+    if (block_ == nullptr) return nullptr;
+    return block_->external ? block_->external : static_cast<void*>(block_ + 1);
+  }
+  bool unique() const { return block_ && block_->references.load(std::memory_order_acquire) == 1; }
+  explicit operator bool() const { return block_ != nullptr; }
+
+ private:
+  void drop() {
+    if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) block_->release(block_);
+  }
+
+  detail::BlockHeader* block_ = nullptr;
+};
+
+}  // namespace calm

@@ -1,0 +1,192 @@
+/// \file  The tape: what the forward pass leaves behind for the backward pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "calm/tensor/cpu/memory.hpp"  // kernel::fill, kernel::add_to
+#include "calm/tensor/error.hpp"
+#include "calm/tensor/storage.hpp"
+
+namespace calm {
+
+/// Names a gradient on a tape.
+using Slot = std::uint32_t;
+
+/// Where a gradient accumulates. A parameter owns one; every intermediate value has one on the tape.
+template <class Device>
+struct GradientBuffer {
+  Storage<Device> storage;
+  std::size_t bytes = 0;
+  bool ready = false;  ///< false: the gradient is zero, and the memory undefined
+
+  template <class T>
+  const T* data() const {
+    return ready ? static_cast<const T*>(storage.data()) : nullptr;
+  }
+};
+
+/// A list of type-erased nodes in a chunked arena, replayed once in reverse without recursion. The order of recording
+/// is a topological order, so each node runs once. All memory is kept for the next step.
+template <class Device>
+class Tape {
+ public:
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape() { clear(); }
+
+  /// While a `Recording` lives, operations on trainable parameters of this thread are recorded on its tape.
+  class Recording {
+   public:
+    explicit Recording(Tape& tape) : previous_(std::exchange(active_, &tape)) {}
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+    ~Recording() { active_ = previous_; }
+
+   private:
+    Tape* previous_;
+  };
+  [[nodiscard]] Recording record() { return Recording(*this); }
+
+  /// The tape that records on this thread, or null.
+  static Tape* active() { return active_; }
+
+  /// Adds a gradient slot of `bytes` bytes.
+  Slot new_slot(std::size_t bytes) {
+    slots_.push_back({GradientBuffer<Device>{{}, bytes, false}, nullptr});
+    return static_cast<Slot>(slots_.size() - 1);
+  }
+  /// Adds a slot that accumulates into `leaf`, which must outlive the backward pass.
+  Slot new_leaf(GradientBuffer<Device>& leaf) {
+    slots_.push_back({{}, &leaf});
+    return static_cast<Slot>(slots_.size() - 1);
+  }
+
+  /// Appends `op`, whose `op.backward(tape, out)` turns the gradient in slot `out` into those of its inputs.
+  template <class Op>
+  void push(Op op, Slot out) {
+    detail::require(!replaying_, [] { return "calm::Tape: recording during the backward pass"; });
+    static_assert(std::is_nothrow_move_constructible_v<Op>);
+    void* memory = allocate(sizeof(Node<Op>), alignof(Node<Op>));
+    last_ = new (memory) Node<Op>(last_, out, std::move(op));
+    ++nodes_;
+  }
+
+  /// Seeds `out` (one element) with `seed` and replays. What a node saved is released as soon as it has run.
+  template <class T>
+  void backward(Slot out, T seed = T(1)) {
+    replaying_ = true;
+    struct Done {
+      Tape& tape;
+      ~Done() { tape.clear(); }
+    } done{*this};
+    *gradient<T>(out) = seed;
+    for (NodeHeader* node = last_; node != nullptr; node = node->previous) {
+      if (buffer(node->out).ready) node->run(node, *this);
+      node->destroy(node);
+      node->destroy = nullptr;
+      slots_[node->out].own = {};
+    }
+  }
+
+  /// The gradient of `slot` to add to; zero on first use.
+  template <class T>
+  T* gradient(Slot slot) {
+    GradientBuffer<Device>& b = buffer(slot);
+    if (!b.storage) b.storage = Storage<Device>(b.bytes);
+    T* data = static_cast<T*>(b.storage.data());
+    if (!b.ready) kernel::fill(Device{}, b.bytes / sizeof(T), T{}, data);
+    b.ready = true;
+    return data;
+  }
+  /// The finished gradient of `slot`; only inside `Op::backward`.
+  template <class T>
+  const T* incoming(Slot slot) {
+    return buffer(slot).template data<T>();
+  }
+  /// Adds the gradient of `from` (which nobody reads again) to that of `to`, by handing the memory over where it can.
+  template <class T>
+  void pass_on(Slot from, Slot to) {
+    GradientBuffer<Device>& a = buffer(from);
+    GradientBuffer<Device>& b = buffer(to);
+    if (!b.ready && slots_[to].leaf == nullptr && slots_[from].leaf == nullptr) {
+      std::swap(a, b);
+    } else {
+      kernel::add_to(Device{}, a.bytes / sizeof(T), incoming<T>(from), gradient<T>(to));
+    }
+  }
+
+  /// Forgets everything recorded; keeps the memory.
+  void clear() {
+    for (NodeHeader* node = last_; node != nullptr; node = node->previous) {
+      if (node->destroy) node->destroy(node);
+    }
+    last_ = nullptr;
+    nodes_ = 0;
+    slots_.clear();
+    chunk_ = 0;
+    offset_ = 0;
+    replaying_ = false;
+    ++epoch_;
+  }
+
+  std::size_t node_count() const { return nodes_; }
+  /// Changes whenever slots of before become void.
+  std::uint64_t epoch() const { return epoch_; }
+
+ private:
+  struct NodeHeader {
+    void (*run)(NodeHeader*, Tape&);
+    void (*destroy)(NodeHeader*);
+    NodeHeader* previous;
+    Slot out;
+  };
+  template <class Op>
+  struct Node : NodeHeader {
+    Node(NodeHeader* before, Slot slot, Op&& o)
+        : NodeHeader{[](NodeHeader* n, Tape& tape) { static_cast<Node*>(n)->op.backward(tape, n->out); },
+                     [](NodeHeader* n) { static_cast<Node*>(n)->op.~Op(); }, before, slot},
+          op(std::move(o)) {}
+    // A union member: its life ends with `destroy`, before the arena is rewound.
+    union {
+      Op op;
+    };
+    ~Node() {}
+  };
+  struct SlotEntry {
+    GradientBuffer<Device> own;
+    GradientBuffer<Device>* leaf;
+  };
+
+  GradientBuffer<Device>& buffer(Slot slot) { return slots_[slot].leaf ? *slots_[slot].leaf : slots_[slot].own; }
+
+  void* allocate(std::size_t bytes, std::size_t alignment) {
+    static constexpr std::size_t chunk_bytes = 64 * 1024;
+    offset_ = (offset_ + alignment - 1) / alignment * alignment;
+    if (chunks_.empty() || offset_ + bytes > chunk_bytes) {
+      if (!chunks_.empty() && offset_ != 0) ++chunk_;
+      if (chunk_ == chunks_.size()) chunks_.emplace_back(new std::byte[chunk_bytes]);
+      offset_ = 0;
+    }
+    void* memory = chunks_[chunk_].get() + offset_;
+    offset_ += bytes;
+    return memory;
+  }
+
+  static inline thread_local Tape* active_ = nullptr;
+
+  std::vector<std::unique_ptr<std::byte[]>> chunks_;
+  std::size_t chunk_ = 0, offset_ = 0, nodes_ = 0;
+  NodeHeader* last_ = nullptr;
+  std::vector<SlotEntry> slots_;
+  std::uint64_t epoch_ = 1;
+  bool replaying_ = false;
+};
+
+}  // namespace calm

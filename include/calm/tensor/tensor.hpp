@@ -1,0 +1,141 @@
+/// \file  The tensor: a typed shape over reference-counted device memory.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+#include <utility>
+
+#include "calm/tensor/axis.hpp"
+#include "calm/tensor/dtype.hpp"
+#include "calm/tensor/storage.hpp"
+
+namespace calm {
+
+/// A pointer and the dynamic extents, owning nothing; one pointer wide when every axis is static.
+template <class T, class Device, Axis... Axes>
+struct View {
+  T* data = nullptr;
+  [[no_unique_address]] Shape<Axes...> shape;
+};
+
+/// A dense row-major array of `T` on `Device`. Copies share the memory; `clone()` copies the elements.
+///
+/// Elements are read through `data()`. They are written through `mutable_data()`, which refuses to write memory that
+/// another handle also holds: what was handed to somebody else cannot change under them.
+template <class T, class Device, Axis... Axes>
+class Tensor {
+ public:
+  using value_type = T;
+  using device = Device;
+  using shape_type = Shape<Axes...>;
+  static constexpr std::size_t rank = sizeof...(Axes);
+
+  /// No memory at all (`!defined()`).
+  Tensor() = default;
+  /// Uninitialised elements.
+  explicit Tensor(shape_type shape) : storage_(shape.size() * sizeof(T)), shape_(shape) {
+    data_ = static_cast<T*>(storage_.data());
+  }
+  /// A part of (or all of) `storage`, beginning at `data`.
+  Tensor(Storage<Device> storage, T* data, shape_type shape)
+      : storage_(std::move(storage)), data_(data), shape_(shape) {}
+
+  static Tensor full(shape_type shape, T value) {
+    Tensor t(shape);
+    std::fill_n(t.data_, t.size(), value);
+    return t;
+  }
+  static Tensor zeros(shape_type shape) { return full(shape, T{}); }
+  /// Copies `values`, which must be as many as the shape says.
+  static Tensor from(shape_type shape, const T* values) {
+    Tensor t(shape);
+    std::copy_n(values, t.size(), t.data_);
+    return t;
+  }
+  static Tensor from(shape_type shape, std::initializer_list<T> values) {
+    detail::require(values.size() == shape.size(), [&] {
+      return "calm::Tensor::from: expected " + std::to_string(shape.size()) + " values, found " +
+             std::to_string(values.size());
+    });
+    return from(shape, values.begin());
+  }
+
+  bool defined() const { return data_ != nullptr; }
+  const shape_type& shape() const { return shape_; }
+  std::size_t extent(std::size_t axis) const { return shape_.extent(axis); }
+  std::size_t size() const { return defined() ? shape_.size() : 0; }
+  const T* data() const { return data_; }
+  const Storage<Device>& storage() const { return storage_; }
+
+  T* mutable_data() {
+    detail::require(storage_.unique(), [] {
+      return std::string("calm::Tensor::mutable_data: the memory is shared with another handle; clone() it first");
+    });
+    return data_;
+  }
+
+  View<const T, Device, Axes...> view() const { return {data_, shape_}; }
+  const T& operator[](std::size_t i) const { return data_[i]; }
+
+  Tensor clone() const { return from(shape_, data_); }
+
+ private:
+  Storage<Device> storage_;
+  T* data_ = nullptr;
+  [[no_unique_address]] shape_type shape_;
+};
+
+static_assert(sizeof(View<float, Cpu, One>) == sizeof(void*), "a static view is one pointer");
+static_assert(sizeof(Tensor<float, Cpu, One>) == 2 * sizeof(void*), "a static tensor is a handle and a pointer");
+
+namespace detail {
+
+template <class X>
+inline constexpr bool is_tensor = false;
+template <class T, class D, class... A>
+inline constexpr bool is_tensor<Tensor<T, D, A...>> = true;
+
+template <class X, class NewLast, class Lead>
+struct WithLast;
+template <class T, class D, class... A, class NewLast, std::size_t... I>
+struct WithLast<Tensor<T, D, A...>, NewLast, std::index_sequence<I...>> {
+  using type = Tensor<T, D, AxisAt<I, A...>..., NewLast>;
+};
+
+template <class X>
+struct AxesOf;
+template <class T, class D, class... A>
+struct AxesOf<Tensor<T, D, A...>> {
+  template <std::size_t I>
+  using at = AxisAt<I, A...>;
+  using last = LastAxis<A...>;
+  static constexpr std::size_t count = sizeof...(A);
+};
+
+}  // namespace detail
+
+/// The last (contiguous) axis of tensor type `X`.
+template <class X>
+using LastAxisOf = typename detail::AxesOf<X>::last;
+
+/// Axis `I` of tensor type `X`, counted from 0.
+template <class X, std::size_t I>
+using AxisOf = typename detail::AxesOf<X>::template at<I>;
+
+/// Tensor type `X` with its last axis replaced.
+template <class X, class NewLast>
+using WithLastAxis =
+    typename detail::WithLast<X, NewLast, std::make_index_sequence<detail::AxesOf<X>::count - 1>>::type;
+
+/// The number of elements before the last axis.
+template <class T, class D, class... A>
+std::size_t rows_of(const Tensor<T, D, A...>& x) {
+  const auto e = x.shape().extents();
+  std::size_t n = 1;
+  for (std::size_t i = 0; i + 1 < e.size(); ++i) n *= e[i];
+  return n;
+}
+
+}  // namespace calm
