@@ -1,0 +1,41 @@
+/// \file  Host kernel of the cross-entropy of one block of logits.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "calm/tensor/cpu/math.hpp"
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+/// loss[r] = log Σ_c e^logits[r, c] - logits[r, target[r]]; with `gradient`, logits become (softmax - onehot) · factor.
+template <class A>
+void cross_entropy(Cpu, std::size_t rows, std::size_t cols, const Index* target, bool gradient, A factor, A* logits,
+                   double* loss) {
+  parallel_ranges(rows, (1 << 13) / cols + 1, [=](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      A* x = logits + r * cols;
+      const auto t = static_cast<std::size_t>(target[r]);
+      A top = x[0];
+      for (std::size_t c = 1; c < cols; ++c) top = std::max(top, x[c]);
+      const A wanted = x[t] - top;
+      A sum = 0;
+      for (std::size_t c = 0; c < cols; ++c) {
+        x[c] = fast_exp(x[c] - top);
+        sum += x[c];
+      }
+      loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(wanted);
+      if (gradient) {
+        const A by = factor / sum;
+        for (std::size_t c = 0; c < cols; ++c) x[c] *= by;
+        x[t] -= factor;
+      }
+    }
+  });
+}
+
+}  // namespace calm::kernel

@@ -1,0 +1,139 @@
+/// \file  Scaled dot-product attention as one fused, blockwise operation.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+
+#include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/var.hpp"
+
+namespace calm {
+
+/// A mask is an interval of keys per query: query i of a sequence sees keys begin_i <= j < end_i. Causal order, padding
+/// on either side, prefixes, an encoder's whole prompt, windows and packed texts are all intervals.
+template <class Device>
+struct KeyIntervals {
+  using Bounds = Tensor<Index, Device, Batch, Time>;
+
+  Bounds end;
+  Bounds begin;   ///< undefined: every interval begins at key 0
+  Bounds center;  ///< where the query itself stands among the keys, for the recency bias; undefined: at end - 1
+};
+
+/// How scores are formed.
+template <std::size_t Heads>
+struct AttentionOptions {
+  double scale = 0;                     ///< what q·k is multiplied by; 0: 1 / sqrt(width of a head)
+  std::array<double, Heads> recency{};  ///< per head, what a score loses per key of distance (ALiBi, Press et al. 2022)
+};
+
+/// Whether `attention(q, k, v)` is defined.
+template <class Q, class K, class V>
+concept Attendable = same_kind<ValueOf<Q>, ValueOf<K>> && same_kind<ValueOf<Q>, ValueOf<V>> &&
+                     std::is_same_v<ValueOf<K>, ValueOf<V>> && ValueOf<Q>::rank == 4 && ValueOf<K>::rank == 4 &&
+                     LastAxisOf<ValueOf<Q>>::extent == LastAxisOf<ValueOf<K>>::extent &&
+                     AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0;
+
+namespace detail {
+
+template <class T, std::size_t Heads>
+struct AttentionForm {
+  using A = Accumulator<T>;
+  std::array<A, Heads> slope{};
+  A scale;
+  bool biased = false;
+
+  AttentionForm(const AttentionOptions<Heads>& options, std::size_t width)
+      : scale(static_cast<A>(options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(width)))) {
+    for (std::size_t h = 0; h < Heads; ++h) {
+      slope[h] = static_cast<A>(options.recency[h]);
+      biased = biased || options.recency[h] != 0;
+    }
+  }
+  template <class Device>
+  kernel::AttentionRule<A> rule(const KeyIntervals<Device>& mask) const {
+    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale};
+  }
+};
+
+template <class Q, class K>
+kernel::AttentionExtents attention_extents(const Q& q, const K& k) {
+  return {q.extent(0), q.extent(1), k.extent(1), q.extent(2), k.extent(2), q.extent(3)};
+}
+
+template <class Q, class K, bool NeedQ, bool NeedK, bool NeedV>
+struct AttentionNode {
+  using T = typename Q::value_type;
+  using Device = typename Q::device;
+
+  // The probabilities are rebuilt from q, k and the log-sum-exp whichever gradient is asked for.
+  Q q;
+  K k, v;
+  Q out;
+  Storage<Device> lse;
+  KeyIntervals<Device> mask;
+  AttentionForm<T, AxisOf<Q, 2>::extent> form;
+  [[no_unique_address]] KeepIf<NeedQ, Slot, 0> q_slot;
+  [[no_unique_address]] KeepIf<NeedK, Slot, 1> k_slot;
+  [[no_unique_address]] KeepIf<NeedV, Slot, 2> v_slot;
+
+  void backward(Tape<Device>& tape, Slot out_slot) {
+    T *dq = nullptr, *dk = nullptr, *dv = nullptr;
+    if constexpr (NeedQ) dq = tape.template gradient<T>(q_slot);
+    if constexpr (NeedK) dk = tape.template gradient<T>(k_slot);
+    if constexpr (NeedV) dv = tape.template gradient<T>(v_slot);
+    kernel::attention_backward(Device{}, attention_extents(q, k), form.rule(mask), q.data(), k.data(), v.data(),
+                               out.data(), static_cast<const Accumulator<T>*>(lse.data()),
+                               tape.template incoming<T>(out_slot), dq, dk, dv);
+  }
+};
+
+}  // namespace detail
+
+/// softmax(scale · q·kᵀ - recency) · v over the keys that `mask` allows; a query that sees none gets zeros.
+///
+/// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
+/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory.
+template <Operand Q, Operand K, Operand V>
+auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
+               const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}) {
+  static_assert(same_device<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys are on different devices");
+  static_assert(same_dtype<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys have different element types");
+  static_assert(AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0,
+                "calm::attention: the number of heads is not a multiple of the number of key heads");
+  static_assert(Attendable<Q, K, V>, "calm::attention: q, k and v must be [Batch, Time, Heads, Width] of one width");
+  if constexpr (Attendable<Q, K, V>) {
+    using In = ValueOf<Q>;
+    using Keys = ValueOf<K>;
+    using T = typename In::value_type;
+    using Device = typename In::device;
+    detail::require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() &&
+                        mask.end.extent(0) == value(q).extent(0) && mask.end.extent(1) == value(q).extent(1),
+                    [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
+    const detail::AttentionForm<T, AxisOf<In, 2>::extent> form(options, LastAxisOf<In>::extent);
+    const kernel::AttentionExtents e = detail::attention_extents(value(q), value(k));
+    In out(value(q).shape());
+    constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V>;
+    auto* tape = tape_of(q, k, v);
+    Storage<Device> lse;
+    if (tracked && tape) lse = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
+    kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(),
+                      out.mutable_data(), static_cast<Accumulator<T>*>(lse.data()));
+    if constexpr (tracked) {
+      using Node = detail::AttentionNode<In, Keys, is_var<Q>, is_var<K>, is_var<V>>;
+      const In kept = out;
+      return record(tape, std::move(out), [&] {
+        return Node{value(q), value(k), value(v), kept, lse, mask, form, decltype(Node::q_slot)(slot_of(q)),
+                    decltype(Node::k_slot)(slot_of(k)), decltype(Node::v_slot)(slot_of(v))};
+      });
+    } else {
+      return out;
+    }
+  }
+}
+
+}  // namespace calm
