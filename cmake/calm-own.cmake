@@ -1,0 +1,19 @@
+# What calm's own programs (tests, examples, benchmarks) share, and no consumer gets.
+
+set(calm_warnings -Wall -Wextra -Wconversion -Werror)
+
+if(PROJECT_IS_TOP_LEVEL)
+  find_program(CALM_CCACHE ccache)
+  if(CALM_CCACHE)
+    # Precompiled headers are compared by content, not by time.
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CALM_CCACHE})
+  endif()
+endif()
+
+# calm_own(<target>): links calm and sets our warnings and, with CALM_NATIVE, this processor's instructions.
+function(calm_own target)
+  target_link_libraries(${target} PRIVATE calm::calm)
+  target_compile_options(${target} PRIVATE ${calm_warnings} $<$<BOOL:${CALM_NATIVE}>:-march=native>)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+endfunction()

@@ -1,0 +1,21 @@
+// What nearly every test includes, compiled once.
+#pragma once
+
+#define EIGEN_DONT_PARALLELIZE  // as calm/tensor/cpu/gemm.hpp, which must be the one to cut threads
+#include <Eigen/Core>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
