@@ -1,0 +1,79 @@
+/// \file  Host kernels that sum along an axis, and the sum along a row that other kernels use.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+namespace detail {
+
+/// Σ f(i) for i in [0, n): sixteen interleaved sums, so that it vectorises, folded into a double every 1024 elements, so
+/// that float loses little; one fixed order.
+template <class A, class F>
+A sum_of(std::size_t n, const F& f) {
+  constexpr std::size_t lanes = 16, block = 1024;
+  double total = 0;
+  for (std::size_t first = 0; first < n; first += block) {
+    const std::size_t last = std::min(n, first + block), whole = first + (last - first) / lanes * lanes;
+    A lane[lanes] = {};
+    for (std::size_t i = first; i < whole; i += lanes) {
+      for (std::size_t j = 0; j < lanes; ++j) lane[j] += f(i + j);
+    }
+    for (std::size_t i = whole; i < last; ++i) lane[i - whole] += f(i);
+    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+      for (std::size_t j = 0; j < half; ++j) lane[j] += lane[j + half];
+    }
+    total += static_cast<double>(lane[0]);
+  }
+  return static_cast<A>(total);
+}
+
+/// How many rows of `cols` elements are enough work for a thread.
+inline std::size_t rows_per_thread(std::size_t cols) { return (1 << 15) / std::max<std::size_t>(cols, 1) + 1; }
+
+}  // namespace detail
+
+/// y[o, c] = factor · Σ_i x[o, i, c]   for x: [outer, n, inner]
+template <class T>
+void sum_axis(Cpu, std::size_t outer, std::size_t n, std::size_t inner, Accumulator<T> factor, const T* x, T* y) {
+  using A = Accumulator<T>;
+  constexpr std::size_t width = 64;  // columns that are added up at a time
+  const std::size_t blocks = (inner + width - 1) / width;
+  parallel_ranges(outer * blocks, detail::rows_per_thread(n * std::min(inner, width)),
+                  [=](std::size_t begin, std::size_t end) {
+    for (std::size_t part = begin; part < end; ++part) {
+      const std::size_t o = part / blocks, c0 = part % blocks * width, cols = std::min(width, inner - c0);
+      const T* from = x + o * n * inner + c0;
+      T* to = y + o * inner + c0;
+      if (inner == 1) {
+        *to = static_cast<T>(factor * detail::sum_of<A>(n, [=](std::size_t i) { return A(from[i]); }));
+        continue;
+      }
+      A total[width] = {};
+      for (std::size_t i = 0; i < n; ++i) {
+        for (std::size_t c = 0; c < cols; ++c) total[c] += A(from[i * inner + c]);
+      }
+      for (std::size_t c = 0; c < cols; ++c) to[c] = static_cast<T>(factor * total[c]);
+    }
+  });
+}
+
+/// dx[o, i, c] += factor · dy[o, c]   for dx: [outer, n, inner]
+template <class T>
+void spread_axis(Cpu, std::size_t outer, std::size_t n, std::size_t inner, Accumulator<T> factor, const T* dy, T* dx) {
+  using A = Accumulator<T>;
+  parallel_ranges(outer * n, detail::rows_per_thread(inner), [=](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const T* from = dy + row / n * inner;
+      T* to = dx + row * inner;
+      for (std::size_t c = 0; c < inner; ++c) to[c] = static_cast<T>(A(to[c]) + factor * A(from[c]));
+    }
+  });
+}
+
+}  // namespace calm::kernel
