@@ -1,0 +1,132 @@
+/// \file  Host kernels for root-mean-square and layer normalisation over rows.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "calm/tensor/cpu/sum.hpp"
+
+namespace calm::kernel {
+
+namespace detail {
+
+/// Calls f(scale), scale(c) being weight[c] + offset or, without a weight, 1; one loop for each, so that both vectorise.
+template <class T, class F>
+void with_scale(const T* weight, Accumulator<T> offset, const F& f) {
+  if (weight)
+    f([=](std::size_t c) { return Accumulator<T>(weight[c]) + offset; });
+  else
+    f([](std::size_t) { return Accumulator<T>(1); });
+}
+
+}  // namespace detail
+
+/// y[r, c] = x[r, c] · s[r] · (weight[c] + offset), s[r] = 1 / sqrt(mean_c x[r, c]² + eps). Without a weight (null) the
+/// last factor is 1; s is stored in `inverse_rms` unless that is null.
+template <class T>
+void rms_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset, double eps,
+              T* y, Accumulator<T>* inverse_rms) {
+  using A = Accumulator<T>;
+  detail::with_scale(weight, offset, [=](auto scale) {
+    parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const T* xr = x + r * cols;
+        T* yr = y + r * cols;
+        const A squares = detail::sum_of<A>(cols, [=](std::size_t c) { return A(xr[c]) * A(xr[c]); });
+        const A s = 1 / std::sqrt(squares / static_cast<A>(cols) + static_cast<A>(eps));
+        if (inverse_rms) inverse_rms[r] = s;
+        for (std::size_t c = 0; c < cols; ++c) yr[c] = static_cast<T>(A(xr[c]) * s * scale(c));
+      }
+    });
+  });
+}
+
+/// dx[r, c] += s · (g[c] - x[r, c] · s² · mean_k g[k] · x[r, k]), g = dy[r] · (weight + offset), s = inverse_rms[r]
+template <class T>
+void rms_norm_backward(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx) {
+  using A = Accumulator<T>;
+  detail::with_scale(weight, offset, [=](auto scale) {
+    parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const T *xr = x + r * cols, *dyr = dy + r * cols;
+        T* dxr = dx + r * cols;
+        const A s = inverse_rms[r];
+        const A dot = detail::sum_of<A>(cols, [=](std::size_t c) { return A(dyr[c]) * scale(c) * A(xr[c]); });
+        const A pull = dot * s * s / static_cast<A>(cols);
+        for (std::size_t c = 0; c < cols; ++c) {
+          dxr[c] = static_cast<T>(A(dxr[c]) + s * (A(dyr[c]) * scale(c) - A(xr[c]) * pull));
+        }
+      }
+    });
+  });
+}
+
+/// y[r, c] = (x[r, c] - mean[r]) · s[r] · weight[c] + bias[c], s[r] = 1 / sqrt(variance[r] + eps), the variance being
+/// the mean squared distance from the mean. `statistics` (or null) takes all means, then all s.
+template <class T>
+void layer_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
+                Accumulator<T>* statistics) {
+  using A = Accumulator<T>;
+  parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const T* xr = x + r * cols;
+      T* yr = y + r * cols;
+      const A mean = detail::sum_of<A>(cols, [=](std::size_t c) { return A(xr[c]); }) / static_cast<A>(cols);
+      const A squares = detail::sum_of<A>(cols, [=](std::size_t c) { return (A(xr[c]) - mean) * (A(xr[c]) - mean); });
+      const A s = 1 / std::sqrt(squares / static_cast<A>(cols) + static_cast<A>(eps));
+      if (statistics) {
+        statistics[r] = mean;
+        statistics[rows + r] = s;
+      }
+      for (std::size_t c = 0; c < cols; ++c) {
+        yr[c] = static_cast<T>((A(xr[c]) - mean) * s * A(weight[c]) + A(bias[c]));
+      }
+    }
+  });
+}
+
+/// dx[r, c] += s · (g[c] - mean_k g[k] - n[c] · mean_k g[k] · n[k]), g = dy[r] · weight, n = (x[r] - mean[r]) · s
+template <class T>
+void layer_norm_backward(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight,
+                         const Accumulator<T>* statistics, const T* dy, T* dx) {
+  using A = Accumulator<T>;
+  parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const T *xr = x + r * cols, *dyr = dy + r * cols;
+      T* dxr = dx + r * cols;
+      const A mean = statistics[r], s = statistics[rows + r], n = static_cast<A>(cols);
+      const A sum = detail::sum_of<A>(cols, [=](std::size_t c) { return A(dyr[c]) * A(weight[c]); });
+      const A dot = detail::sum_of<A>(
+          cols, [=](std::size_t c) { return A(dyr[c]) * A(weight[c]) * (A(xr[c]) - mean) * s; });
+      for (std::size_t c = 0; c < cols; ++c) {
+        const A normal = (A(xr[c]) - mean) * s;
+        dxr[c] = static_cast<T>(A(dxr[c]) + s * (A(dyr[c]) * A(weight[c]) - (sum + normal * dot) / n));
+      }
+    }
+  });
+}
+
+/// dweight[c] += Σ_r dy[r, c] · (x[r, c] - mean[r]) · s[r], the rows in order; `mean` null: 0
+template <class T>
+void norm_weight_gradient(Cpu, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,
+                          const Accumulator<T>* s, const T* dy, T* dweight) {
+  using A = Accumulator<T>;
+  constexpr std::size_t width = 64;  // columns that a thread adds up at a time
+  const std::size_t blocks = (cols + width - 1) / width;
+  parallel_ranges(blocks, (1 << 15) / (rows * width + 1) + 1, [=](std::size_t begin, std::size_t end) {
+    for (std::size_t block = begin; block < end; ++block) {
+      const std::size_t c0 = block * width, n = std::min(width, cols - c0);
+      A total[width] = {};
+      for (std::size_t r = 0; r < rows; ++r) {
+        const T *xr = x + r * cols + c0, *dyr = dy + r * cols + c0;
+        const A m = mean ? mean[r] : 0;
+        for (std::size_t c = 0; c < n; ++c) total[c] += A(dyr[c]) * (A(xr[c]) - m) * s[r];
+      }
+      for (std::size_t c = 0; c < n; ++c) dweight[c0 + c] = static_cast<T>(A(dweight[c0 + c]) + total[c]);
+    }
+  });
+}
+
+}  // namespace calm::kernel

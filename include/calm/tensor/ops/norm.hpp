@@ -1,0 +1,172 @@
+/// \file  Root-mean-square and layer normalisation over the last axis.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "calm/tensor/cpu/norm.hpp"
+#include "calm/tensor/cpu/reduce.hpp"  // kernel::sum_rows
+#include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/var.hpp"
+
+namespace calm {
+
+/// What a stored norm weight means: the scale itself (Llama), or its distance from 1 (Gemma).
+enum class NormWeight : bool { plain, one_plus };
+
+/// Whether `w` can scale the last axis of `x`: one type, one device, and that axis alone.
+template <class X, class W>
+concept Normalizable = same_kind<ValueOf<X>, ValueOf<W>> && ValueOf<W>::rank == 1 &&
+                       std::is_same_v<LastAxisOf<ValueOf<X>>, LastAxisOf<ValueOf<W>>>;
+
+namespace detail {
+
+/// No weight: every scale is 1.
+template <class T>
+struct NoWeight {
+  const T* data() const { return nullptr; }
+};
+
+/// Per-row numbers that the backward pass reads, in the type that sums are kept in; nothing unless `Needed`.
+template <bool Needed, class X>
+struct Statistics {
+  using A = Accumulator<typename X::value_type>;
+  Storage<typename X::device> storage;
+
+  explicit Statistics(std::size_t n) : storage(n * sizeof(A)) {}
+  A* data() const { return static_cast<A*>(storage.data()); }
+};
+template <class X>
+struct Statistics<false, X> {
+  explicit Statistics(std::size_t) {}
+  Accumulator<typename X::value_type>* data() const { return nullptr; }
+};
+
+template <class X, class W, bool NeedX, bool NeedW>
+struct RmsNormNode {
+  using T = typename X::value_type;
+  using Device = typename X::device;
+
+  X x;
+  Statistics<true, X> inverse_rms;
+  [[no_unique_address]] KeepIf<NeedX, W, 0> weight;
+  [[no_unique_address]] KeepIf<NeedX, Slot, 1> x_slot;
+  [[no_unique_address]] KeepIf<NeedW, Slot, 2> weight_slot;
+  Accumulator<T> offset;
+
+  void backward(Tape<Device>& tape, Slot out) {
+    constexpr std::size_t cols = LastAxisOf<X>::extent;
+    const T* dy = tape.template incoming<T>(out);
+    if constexpr (NeedX) {
+      kernel::rms_norm_backward(Device{}, rows_of(x), cols, x.data(), weight.data(), offset, inverse_rms.data(), dy,
+                                tape.template gradient<T>(x_slot));
+    }
+    if constexpr (NeedW) {
+      kernel::norm_weight_gradient<T>(Device{}, rows_of(x), cols, x.data(), nullptr, inverse_rms.data(), dy,
+                                      tape.template gradient<T>(weight_slot));
+    }
+  }
+};
+
+template <class X, class W, bool NeedW>
+auto rms_normalized(const X& x, const W& weight, Slot weight_slot, auto* tape, double offset, double eps) {
+  using In = ValueOf<X>;
+  using A = Accumulator<typename In::value_type>;
+  constexpr bool recorded = is_var<X> || NeedW;
+  const std::size_t rows = rows_of(value(x));
+  In y(value(x).shape());
+  const Statistics<recorded, In> inverse_rms(rows);
+  kernel::rms_norm(typename In::device{}, rows, LastAxisOf<In>::extent, value(x).data(), weight.data(),
+                   static_cast<A>(offset), eps, y.mutable_data(), inverse_rms.data());
+  if constexpr (recorded) {
+    using Node = RmsNormNode<In, W, is_var<X>, NeedW>;
+    return record(tape, std::move(y), [&] {
+      return Node{value(x), inverse_rms, decltype(Node::weight)(weight), decltype(Node::x_slot)(slot_of(x)),
+                  decltype(Node::weight_slot)(weight_slot), static_cast<A>(offset)};
+    });
+  } else {
+    return y;
+  }
+}
+
+template <class X, class W, bool NeedX, bool NeedW, bool NeedB>
+struct LayerNormNode {
+  using T = typename X::value_type;
+  using Device = typename X::device;
+
+  [[no_unique_address]] KeepIf<NeedX || NeedW, X, 0> x;
+  [[no_unique_address]] KeepIf<NeedX || NeedW, Statistics<true, X>, 1> statistics;  // all means, then all 1/σ
+  [[no_unique_address]] KeepIf<NeedX, W, 2> weight;
+  [[no_unique_address]] KeepIf<NeedX, Slot, 3> x_slot;
+  [[no_unique_address]] KeepIf<NeedW, Slot, 4> weight_slot;
+  [[no_unique_address]] KeepIf<NeedB, Slot, 5> bias_slot;
+  std::size_t rows;
+
+  void backward(Tape<Device>& tape, Slot out) {
+    constexpr std::size_t cols = LastAxisOf<X>::extent;
+    const T* dy = tape.template incoming<T>(out);
+    if constexpr (NeedX) {
+      kernel::layer_norm_backward(Device{}, rows, cols, x.data(), weight.data(), statistics.data(), dy,
+                                  tape.template gradient<T>(x_slot));
+    }
+    if constexpr (NeedW) {
+      kernel::norm_weight_gradient(Device{}, rows, cols, x.data(), statistics.data(), statistics.data() + rows, dy,
+                                   tape.template gradient<T>(weight_slot));
+    }
+    if constexpr (NeedB) kernel::sum_rows(Device{}, rows, cols, dy, tape.template gradient<T>(bias_slot));
+  }
+};
+
+}  // namespace detail
+
+/// x / sqrt(mean(x²) + eps) · weight, or · (1 + weight) where `Meaning` says so.   x: [..., F], weight: [F] -> [..., F]
+///
+/// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormWeight::one_plus>` is Gemma's.
+template <NormWeight Meaning = NormWeight::plain, Operand X, Operand W>
+auto rms_norm(const X& x, const W& weight, double eps) {
+  static_assert(Normalizable<X, W>,
+                "calm::rms_norm: the weight must have the last axis of x alone, and its element type and device");
+  if constexpr (Normalizable<X, W>) {
+    return detail::rms_normalized<X, ValueOf<W>, is_var<W>>(x, value(weight), slot_of(weight), tape_of(x, weight),
+                                                            Meaning == NormWeight::one_plus ? 1.0 : 0.0, eps);
+  }
+}
+
+/// x / sqrt(mean(x²) + eps), without a weight.   x: [..., F] -> [..., F]
+template <Operand X>
+auto rms_norm(const X& x, double eps) {
+  using NoWeight = detail::NoWeight<typename ValueOf<X>::value_type>;
+  return detail::rms_normalized<X, NoWeight, false>(x, NoWeight{}, 0, tape_of(x), 0.0, eps);
+}
+
+/// (x - mean(x)) / sqrt(variance(x) + eps) · weight + bias.   x: [..., F], weight: [F], bias: [F] -> [..., F]
+///
+/// Ba, Kiros and Hinton 2016, eq. 4; the variance is the biased one.
+template <Operand X, Operand W, Operand B>
+auto layer_norm(const X& x, const W& weight, const B& bias, double eps) {
+  static_assert(Normalizable<X, W>,
+                "calm::layer_norm: the weight must have the last axis of x alone, and its element type and device");
+  static_assert(Normalizable<X, B>,
+                "calm::layer_norm: the bias must have the last axis of x alone, and its element type and device");
+  if constexpr (Normalizable<X, W> && Normalizable<X, B>) {
+    using In = ValueOf<X>;
+    constexpr bool recorded = is_var<X> || is_var<W>;  // with statistics, that is
+    const std::size_t rows = rows_of(value(x));
+    In y(value(x).shape());
+    const detail::Statistics<recorded, In> statistics(2 * rows);
+    kernel::layer_norm(typename In::device{}, rows, LastAxisOf<In>::extent, value(x).data(), value(weight).data(),
+                       value(bias).data(), eps, y.mutable_data(), statistics.data());
+    if constexpr (recorded || is_var<B>) {
+      using Node = detail::LayerNormNode<In, ValueOf<W>, is_var<X>, is_var<W>, is_var<B>>;
+      return record(tape_of(x, weight, bias), std::move(y), [&] {
+        return Node{decltype(Node::x)(value(x)),           decltype(Node::statistics)(statistics),
+                    decltype(Node::weight)(value(weight)), decltype(Node::x_slot)(slot_of(x)),
+                    decltype(Node::weight_slot)(slot_of(weight)), decltype(Node::bias_slot)(slot_of(bias)), rows};
+      });
+    } else {
+      return y;
+    }
+  }
+}
+
+}  // namespace calm
