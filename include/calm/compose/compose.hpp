@@ -1,0 +1,180 @@
+/// \file  Compose: a frozen anchor that reads a frozen augment through trained bridges.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include <boost/hana/for_each.hpp>
+#include <boost/hana/fold_left.hpp>
+#include <boost/hana/integral_constant.hpp>
+#include <boost/hana/range.hpp>
+
+#include "calm/compose/bridge.hpp"
+#include "calm/compose/layer_map.hpp"
+#include "calm/nn/initialise.hpp"
+#include "calm/nn/transformer.hpp"
+
+namespace calm {
+
+namespace detail {
+
+/// The compile-time checks of a composition, one sentence each.
+template <class Anchor, class Augment, class Map>
+struct CheckedComposition {
+  static_assert(std::is_same_v<typename Anchor::mode, Frozen>,
+                "calm::Compose: the anchor is not frozen; give nn::Transformer the mode calm::Frozen");
+  static_assert(std::is_same_v<typename Augment::mode, Frozen>,
+                "calm::Compose: the augment is not frozen; give nn::Transformer the mode calm::Frozen");
+  static_assert(std::is_same_v<typename Anchor::device, typename Augment::device>,
+                "calm::Compose: anchor and augment are on different devices");
+  static_assert(std::is_same_v<typename Anchor::value_type, typename Augment::value_type>,
+                "calm::Compose: anchor and augment have different element types");
+  static_assert(Map::last_augment_layer < Augment::depth,
+                "calm::Compose: a link names an augment layer beyond the augment's depth");
+  static_assert(Map::anchor[Map::size - 1] < Anchor::depth,
+                "calm::Compose: a link names an anchor layer beyond the anchor's depth");
+  static constexpr bool ok = true;
+};
+
+/// The intervals of augment positions that each anchor position sees, for one tokenizer.
+template <class Device>
+KeyIntervals<Device> seen_by_anchor(const nn::Layout<Device>& layout, BridgeMask mask) {
+  if (mask == BridgeMask::causal) return layout.keys;
+  require(layout.prompt.defined(), [] {
+    return std::string("calm::Compose: the prefix and encoder masks need the length of each prompt (Layout::prompt)");
+  });
+  KeyIntervals<Device> seen;
+  seen.begin = layout.keys.begin;
+  seen.center = Tensor<Index, Device, Batch, Time>(layout.position.shape());
+  seen.end = Tensor<Index, Device, Batch, Time>(layout.position.shape());
+  Index* end = seen.end.mutable_data();
+  Index* center = seen.center.mutable_data();
+  for (std::size_t i = 0; i < seen.end.size(); ++i) {
+    const Index own = layout.keys.end[i], pad = own - layout.position[i] - 1;  // columns before the text
+    const Index prompt = pad + layout.prompt[i / layout.time()];
+    center[i] = own - 1;
+    end[i] = own == 0 ? 0 : (mask == BridgeMask::encoder ? prompt : (own > prompt ? own : prompt));
+  }
+  return seen;
+}
+
+}  // namespace detail
+
+/// A composition of two frozen transformers (arXiv 2401.02412): after each linked anchor layer a bridge adds what the
+/// anchor's state asks of the augment's. The running state is a Tensor below the first link and a Var above it: nothing
+/// below is recorded, nothing frozen has a gradient, and the augment ends at its last link.
+template <class Anchor, class Augment, class Map, class Options = bridge::Normalised>
+class Compose {
+  static_assert(detail::CheckedComposition<Anchor, Augment, Map>::ok);
+
+ public:
+  using spec = typename Anchor::spec;
+  using value_type = typename Anchor::value_type;
+  using device = typename Anchor::device;
+  using anchor_type = Anchor;
+  using map = Map;
+  using options = Options;
+  /// All of the augment that exists: nothing beyond its last link.
+  using augment_type = typename Augment::template Prefix<Map::last_augment_layer + 1>;
+  using bridge_type = Bridge<spec, typename Augment::spec, value_type, device, Options>;
+  using Tokens = nn::Tokens<device>;
+  using Layout = nn::Layout<device>;
+
+  static constexpr std::size_t links = Map::size;
+  static constexpr std::size_t trainable_parameters = links * bridge_type::parameter_count;
+
+  /// What decoding keeps: both models' keys and values and each bridge's.
+  struct Caches {
+    typename Anchor::Caches anchor;
+    typename augment_type::Caches augment;
+    std::array<typename bridge_type::Cache, links> bridges;
+    bool has_prompt = false;
+  };
+
+  Anchor anchor;
+  augment_type augment;
+  std::array<bridge_type, links> bridges;
+
+  /// Fresh bridges: the composition is exactly the anchor, bit for bit.
+  void initialise_bridges(std::uint64_t seed = 0, double deviation = 0.02) {
+    nn::for_each_trainable(*this, [&](const std::string& path, auto& p) {
+      nn::initialise_parameter(path, p, {.seed = seed, .deviation = deviation});
+      if (path.ends_with("o_proj.weight")) nn::detail::assign_constant(p, 0);
+    });
+  }
+
+  /// The anchor's last block's output, bridges applied.   tokens: [Batch, Time] -> [Batch, Time, Hidden<Anchor>]
+  auto states(const Tokens& tokens, const Layout& layout) const {
+    const auto linked = augment_states(tokens, layout, nullptr);
+    const auto seen = detail::seen_by_anchor(layout, Options::config.mask);
+    return walk(tokens, layout, nullptr, [&](auto i, const auto& h) { return bridges[i](h, linked[i], seen); });
+  }
+
+  auto logits(const Tokens& tokens, const Layout& layout) const { return anchor.head(states(tokens, layout)); }
+  /// Mean cross-entropy at `targets` [Batch, Time], -1 where nothing is to be predicted.
+  auto loss(const Tokens& tokens, const Layout& layout, const Tokens& targets) const {
+    return anchor.head_loss(states(tokens, layout), targets);
+  }
+
+  static Caches make_caches(std::size_t batch, std::size_t capacity) {
+    Caches caches{Anchor::make_caches(batch, capacity), augment_type::make_caches(batch, capacity), {}, false};
+    for (auto& c : caches.bridges) c = typename bridge_type::Cache(batch, capacity);
+    return caches;
+  }
+
+  /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text. Equal to the
+  /// full forward pass within rounding: what a position saw never changes when tokens are added.
+  Tensor<value_type, device, Batch, nn::Vocab<spec>> next_logits(const Tokens& tokens, const Layout& layout,
+                                                                 const Tensor<Index, device, Batch>& last,
+                                                                 Caches& caches) const {
+    read_augment(tokens, layout, caches);
+    const auto seen = detail::seen_by_anchor(layout, Options::config.mask);
+    const auto x = walk(tokens, layout, &caches.anchor,
+                        [&](auto i, const auto& h) { return bridges[i](h, caches.bridges[i], seen); });
+    return value(anchor.head(gather<Time>(value(x), last)));
+  }
+
+  /// The bridges alone: what training changes and a bridge file holds.
+  void visit(auto&& v) { v("bridges", bridges); }
+
+ private:
+  using AugmentStates = Tensor<value_type, device, Batch, Source, nn::Hidden<typename Augment::spec>>;
+
+  static constexpr auto link_indices = boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<links>);
+
+  std::array<AugmentStates, links> augment_states(const Tokens& tokens, const Layout& layout,
+                                                  typename augment_type::Caches* caches) const {
+    std::array<AugmentStates, links> linked;
+    auto x = augment.embed(tokens, layout);
+    std::size_t next = 0;
+    boost::hana::for_each(link_indices, [&](auto i) {
+      x = augment.run(std::move(x), next, Map::augment[i] + 1, layout, caches);
+      next = Map::augment[i] + 1;
+      linked[i] = rename<Time, Source>(x);
+    });
+    return linked;
+  }
+
+  // Under the encoder mask the augment reads the prompt alone: the first call.
+  void read_augment(const Tokens& tokens, const Layout& layout, Caches& caches) const {
+    if (Options::config.mask == BridgeMask::encoder && std::exchange(caches.has_prompt, true)) return;
+    const auto linked = augment_states(tokens, layout, &caches.augment);
+    for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], layout, caches.bridges[i]);
+  }
+
+  /// The anchor from embedding to last block, with `apply(i, state)` after link i's layer. Between links, blocks run in
+  /// a loop over one type; only the links are steps at compile time, and at the first the state becomes a variable.
+  template <class Apply>
+  auto walk(const Tokens& tokens, const Layout& layout, typename Anchor::Caches* caches, const Apply& apply) const {
+    std::size_t next = 0;
+    auto x = boost::hana::fold_left(link_indices, anchor.embed(tokens, layout), [&](auto&& state, auto i) {
+      const std::size_t first = std::exchange(next, Map::anchor[i] + 1);
+      return apply(i, anchor.run(std::move(state), first, Map::anchor[i] + 1, layout, caches));
+    });
+    return anchor.run(std::move(x), next, Anchor::depth, layout, caches);
+  }
+};
+
+}  // namespace calm

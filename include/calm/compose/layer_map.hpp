@@ -1,0 +1,82 @@
+/// \file  Which layers of the augment feed which layers of the anchor.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace calm {
+
+/// One pair of layers, both counted from 0, both naming the layer's output. The augment comes first, as data flows.
+template <std::size_t AugmentLayer, std::size_t AnchorLayer>
+struct Link {
+  static constexpr std::size_t augment = AugmentLayer;
+  static constexpr std::size_t anchor = AnchorLayer;
+};
+
+/// The links of a composition, in the order of the anchor's layers.
+template <class... Links>
+struct LayerMap {
+  static constexpr std::size_t size = sizeof...(Links);
+  static constexpr std::array<std::size_t, size> augment{Links::augment...};
+  static constexpr std::array<std::size_t, size> anchor{Links::anchor...};
+
+  static constexpr bool ascending() {
+    for (std::size_t i = 1; i < size; ++i) {
+      if (anchor[i - 1] >= anchor[i] || augment[i - 1] > augment[i]) return false;
+    }
+    return true;
+  }
+
+  static_assert(size > 0, "calm::LayerMap: at least one link is needed");
+  static_assert(ascending(),
+                "calm::LayerMap: links must ascend: each anchor layer once, augment layers in the same order");
+
+  static constexpr std::size_t last_augment_layer = augment[size - 1];
+  static constexpr std::size_t first_anchor_layer = anchor[0];
+};
+
+namespace detail {
+
+/// The i-th of n layers at a uniform gap in a model of `depth` layers: the last layer of each of n equal segments.
+constexpr std::size_t segment_end(std::size_t i, std::size_t n, std::size_t depth) { return (i + 1) * depth / n - 1; }
+
+template <std::size_t N, std::size_t AugmentDepth, std::size_t AnchorDepth, std::size_t AugmentOffset,
+          std::size_t AnchorOffset, std::size_t... I>
+auto uniform_map(std::index_sequence<I...>)
+    -> LayerMap<Link<AugmentOffset + segment_end(I, N, AugmentDepth), AnchorOffset + segment_end(I, N, AnchorDepth)>...>;
+
+template <class Anchor, class Augment, std::size_t N>
+struct UniformMap {
+  static_assert(N > 0 && N <= Anchor::depth && N <= Augment::depth,
+                "calm::Uniform: more links than one of the models has layers");
+  using type = decltype(uniform_map<N, Augment::depth, Anchor::depth, 0, 0>(std::make_index_sequence<N>{}));
+};
+
+// The middle half of each model, widened to n layers where half is too few.
+template <class Anchor, class Augment, std::size_t N>
+struct MiddleMap {
+  static_assert(N > 0 && N <= Anchor::depth && N <= Augment::depth,
+                "calm::Middle: more links than one of the models has layers");
+  static constexpr std::size_t span(std::size_t depth) { return depth / 2 > N ? depth / 2 : N; }
+  static constexpr std::size_t offset(std::size_t depth) { return (depth - span(depth)) / 2; }
+  using type = decltype(uniform_map<N, span(Augment::depth), span(Anchor::depth), offset(Augment::depth),
+                                    offset(Anchor::depth)>(std::make_index_sequence<N>{}));
+};
+
+}  // namespace detail
+
+/// N links at a uniform gap in both models (§3.1), each at the end of its segment: the last link joins the last layers.
+template <class Anchor, class Augment, std::size_t N>
+using Uniform = typename detail::UniformMap<Anchor, Augment, N>::type;
+
+/// The paper's rule (§4): every fourth layer of the augment, the anchor's gap in proportion. The paper gives no offset;
+/// here a link stands at the end of its segment.
+template <class Anchor, class Augment, std::size_t Every = 4>
+using EveryNth = Uniform<Anchor, Augment, (Augment::depth + Every - 1) / Every>;
+
+/// N links inside the middle half of both models (found best by Tanabe et al. 2024, arXiv 2411.09249).
+template <class Anchor, class Augment, std::size_t N>
+using Middle = typename detail::MiddleMap<Anchor, Augment, N>::type;
+
+}  // namespace calm

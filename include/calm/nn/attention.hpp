@@ -1,0 +1,69 @@
+/// \file  Causal self-attention with grouped heads.
+#pragma once
+
+#include <cstddef>
+
+#include "calm/nn/config.hpp"
+#include "calm/nn/kv_cache.hpp"
+#include "calm/nn/linear.hpp"
+#include "calm/tensor/ops/attention.hpp"
+#include "calm/tensor/ops/reshape.hpp"
+#include "calm/tensor/ops/rope.hpp"
+
+namespace calm::nn {
+
+/// Multi-head self-attention, each key head shared by Heads / KeyHeads query heads (Vaswani et al. 2017; Ainslie et al.
+/// 2023).   x: [Batch, Time, Hidden] -> [Batch, Time, Hidden]
+template <Spec S, class T, class Device, class Mode>
+struct SelfAttention {
+  static constexpr bool bias = S::config.bias;
+  using Query = Linear<Hidden<S>, Queries<S>, T, Device, Mode, bias>;
+  using Key = Linear<Hidden<S>, Keys<S>, T, Device, Mode, bias>;
+  using Output = Linear<Queries<S>, Hidden<S>, T, Device, Mode, bias>;
+  using Cache = KeyValueCache<T, Device, Time, KeyHeads<S>, HeadWidth<S>>;
+  static constexpr std::size_t parameter_count =
+      Query::parameter_count + 2 * Key::parameter_count + Output::parameter_count;
+
+  Query q_proj;
+  Key k_proj, v_proj;
+  Output o_proj;
+
+  /// With a cache, the new keys and values are put there first, and queries see everything it holds of their text.
+  template <Operand X>
+  auto operator()(const X& x, const Layout<Device>& layout, Cache* cache = nullptr) const {
+    const auto q = rotated(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), layout);
+    const auto k = rotated(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), layout);
+    const auto v = split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(v_proj(x));
+    if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys));
+    cache->put(value(k), value(v), layout);
+    if constexpr (is_var<decltype(k)>) {
+      // Decoding never records; the constants stand in as variables, so that both paths have one type.
+      using Cached = Var<typename Cache::Rows>;
+      return output(calm::attention(q, Cached{cache->keys()}, Cached{cache->values()}, layout.keys));
+    } else {
+      return output(calm::attention(q, cache->keys(), cache->values(), layout.keys));
+    }
+  }
+
+  void visit(auto&& v) {
+    v("q_proj", q_proj);
+    v("k_proj", k_proj);
+    v("v_proj", v_proj);
+    v("o_proj", o_proj);
+  }
+
+ private:
+  template <class X>
+  static auto rotated(const X& x, const Layout<Device>& layout) {
+    if constexpr (S::config.positions == PositionKind::rotary)
+      return rope(x, layout.position, S::config.rope_theta);
+    else
+      return x;
+  }
+  template <class X>
+  auto output(const X& x) const {
+    return o_proj(merge<Heads<S>, HeadWidth<S>, Queries<S>>(x));
+  }
+};
+
+}  // namespace calm::nn

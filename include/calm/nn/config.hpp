@@ -1,0 +1,112 @@
+/// \file  What a transformer is made of, as a constant; and the axes that follow from it.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+
+#include "calm/tensor/axis.hpp"
+
+namespace calm::nn {
+
+enum class NormKind {
+  rms,           ///< RMSNorm, scale w (Llama)
+  rms_plus_one,  ///< RMSNorm, scale 1 + w (Gemma)
+  layer,         ///< LayerNorm with scale and bias (GPT-2)
+};
+enum class MlpKind {
+  gelu,       ///< two layers, exact GELU
+  gelu_tanh,  ///< two layers, GELU by tanh (GPT-2)
+  swiglu,     ///< gated, SiLU (Llama)
+  geglu,      ///< gated, GELU by tanh (Gemma)
+};
+enum class PositionKind {
+  learned,  ///< a table of absolute positions, added to the embedding (GPT-2)
+  rotary,   ///< rotation of queries and keys (Llama)
+};
+
+/// The shape of a decoder-only, pre-norm transformer. A model is a named struct that holds one:
+/// `struct Tiny { static constexpr calm::nn::TransformerConfig config{.vocab = 256, …}; };`
+struct TransformerConfig {
+  std::size_t vocab = 0;       ///< tokens
+  std::size_t hidden = 0;      ///< width of the residual stream
+  std::size_t layers = 0;      ///< blocks
+  std::size_t heads = 0;       ///< query heads
+  std::size_t kv_heads = 0;    ///< key and value heads; 0: as many as query heads
+  std::size_t head_width = 0;  ///< 0: hidden / heads
+  std::size_t inner = 0;       ///< width inside the MLP; 0: 4 · hidden
+  std::size_t context = 0;     ///< the most tokens in a text
+  NormKind norm = NormKind::rms;
+  MlpKind mlp = MlpKind::swiglu;
+  PositionKind positions = PositionKind::rotary;
+  double rope_theta = 10000;
+  double norm_eps = 1e-5;
+  bool bias = false;            ///< in every linear layer of the blocks
+  bool tied_embeddings = true;  ///< the LM head is the embedding table
+
+  constexpr std::size_t key_heads() const { return kv_heads ? kv_heads : heads; }
+  constexpr std::size_t width_of_head() const { return head_width ? head_width : (heads ? hidden / heads : 0); }
+  constexpr std::size_t inner_width() const { return inner ? inner : 4 * hidden; }
+};
+
+/// A named struct with a transformer's configuration.
+template <class S>
+concept Spec = requires {
+  { S::config } -> std::convertible_to<TransformerConfig>;
+};
+
+/// Checks a configuration where a module is made of it; one sentence per rule.
+template <Spec S>
+struct Checked {
+  static constexpr TransformerConfig c = S::config;
+  static_assert(c.vocab > 0 && c.hidden > 0 && c.layers > 0 && c.heads > 0 && c.context > 0,
+                "calm::nn: a TransformerConfig needs vocab, hidden, layers, heads and context");
+  static_assert(c.head_width != 0 || c.hidden % (c.heads ? c.heads : 1) == 0,
+                "calm::nn: heads do not divide the hidden width; give head_width or other heads");
+  static_assert(c.heads % (c.key_heads() ? c.key_heads() : 1) == 0,
+                "calm::nn: kv_heads do not divide heads, so key heads cannot be shared evenly");
+  static_assert(c.positions != PositionKind::rotary || c.width_of_head() % 2 == 0,
+                "calm::nn: rotary positions need an even head width");
+  static constexpr bool ok = true;
+};
+
+// The axes of a model. Each is a type of its own per model, so that the streams of two models never mix.
+template <Spec S>
+struct Vocab {
+  static constexpr std::size_t extent = S::config.vocab;
+};
+template <Spec S>
+struct Context {
+  static constexpr std::size_t extent = S::config.context;
+};
+template <Spec S>
+struct Hidden {
+  static constexpr std::size_t extent = S::config.hidden;
+};
+template <Spec S>
+struct Inner {
+  static constexpr std::size_t extent = S::config.inner_width();
+};
+template <Spec S>
+struct Heads {
+  static constexpr std::size_t extent = S::config.heads;
+};
+template <Spec S>
+struct KeyHeads {
+  static constexpr std::size_t extent = S::config.key_heads();
+};
+template <Spec S>
+struct HeadWidth {
+  static constexpr std::size_t extent = S::config.width_of_head();
+};
+/// All query heads side by side.
+template <Spec S>
+struct Queries {
+  static constexpr std::size_t extent = Heads<S>::extent * HeadWidth<S>::extent;
+};
+/// All key (or value) heads side by side.
+template <Spec S>
+struct Keys {
+  static constexpr std::size_t extent = KeyHeads<S>::extent * HeadWidth<S>::extent;
+};
+
+}  // namespace calm::nn

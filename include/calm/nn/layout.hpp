@@ -1,0 +1,103 @@
+/// \file  Where the tokens of a batch stand: positions, padding, and what each may see.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "calm/tensor/ops/attention.hpp"
+
+namespace calm::nn {
+
+/// The layout of one forward pass over tokens [Batch, Time]. Padding is a token whose interval of keys is empty.
+template <class Device>
+struct Layout {
+  using PerToken = Tensor<Index, Device, Batch, Time>;
+  using PerText = Tensor<Index, Device, Batch>;
+
+  PerToken position;          ///< place in its own text, from 0; 0 for padding
+  KeyIntervals<Device> keys;  ///< the keys of self-attention: causal, own text, no padding
+  PerText prompt;             ///< tokens of each text that were given, not generated; undefined: not known
+
+  std::size_t batch() const { return position.extent(0); }
+  std::size_t time() const { return position.extent(1); }
+  bool is_padding(std::size_t b, std::size_t t) const { return keys.end[b * time() + t] == 0; }
+};
+
+namespace detail {
+
+template <class Device>
+Layout<Device> empty_layout(std::size_t batch, std::size_t time) {
+  const Shape<Batch, Time> shape(batch, time);
+  Layout<Device> l;
+  l.position = Tensor<Index, Device, Batch, Time>::zeros(shape);
+  l.keys.end = Tensor<Index, Device, Batch, Time>::zeros(shape);
+  return l;
+}
+
+template <class Device>
+Tensor<Index, Device, Batch> per_text(std::span<const Index> values) {
+  return Tensor<Index, Device, Batch>::from(Shape<Batch>(values.size()), values.data());
+}
+
+inline void check_length(Index length, std::size_t time, std::size_t b) {
+  calm::detail::require(length > 0 && static_cast<std::size_t>(length) <= time, [&] {
+    return "calm::nn::Layout: text " + std::to_string(b) + " has length " + std::to_string(length) +
+           ", expected 1 to " + std::to_string(time);
+  });
+}
+
+}  // namespace detail
+
+/// Texts of the given lengths, each at the start of its row, padding behind.
+template <class Device>
+Layout<Device> pad_right(std::span<const Index> lengths, std::size_t time) {
+  auto l = detail::empty_layout<Device>(lengths.size(), time);
+  Index* position = l.position.mutable_data();
+  Index* end = l.keys.end.mutable_data();
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    detail::check_length(lengths[b], time, b);
+    for (Index i = 0; i < lengths[b]; ++i) {
+      position[b * time + static_cast<std::size_t>(i)] = i;
+      end[b * time + static_cast<std::size_t>(i)] = i + 1;
+    }
+  }
+  return l;
+}
+
+/// Texts of the given lengths, each at the end of its row, padding before.
+template <class Device>
+Layout<Device> pad_left(std::span<const Index> lengths, std::size_t time) {
+  auto l = detail::empty_layout<Device>(lengths.size(), time);
+  l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(l.position.shape());
+  Index* position = l.position.mutable_data();
+  Index* begin = l.keys.begin.mutable_data();
+  Index* end = l.keys.end.mutable_data();
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    detail::check_length(lengths[b], time, b);
+    const std::size_t pad = time - static_cast<std::size_t>(lengths[b]);
+    for (std::size_t t = pad; t < time; ++t) {
+      position[b * time + t] = static_cast<Index>(t - pad);
+      begin[b * time + t] = static_cast<Index>(pad);
+      end[b * time + t] = static_cast<Index>(t + 1);
+    }
+  }
+  return l;
+}
+
+/// New tokens behind texts that a cache holds: text b continues at start[b] with lengths[b] tokens (0: none).
+template <class Device>
+Layout<Device> continue_at(std::span<const Index> start, std::span<const Index> lengths, std::size_t time) {
+  auto l = detail::empty_layout<Device>(lengths.size(), time);
+  Index* position = l.position.mutable_data();
+  Index* end = l.keys.end.mutable_data();
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    for (Index i = 0; i < lengths[b]; ++i) {
+      position[b * time + static_cast<std::size_t>(i)] = start[b] + i;
+      end[b * time + static_cast<std::size_t>(i)] = start[b] + i + 1;
+    }
+  }
+  return l;
+}
+
+}  // namespace calm::nn

@@ -1,0 +1,38 @@
+/// \file  Linear layer: frozen, trainable, or frozen with a trainable low-rank correction.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "calm/nn/lora.hpp"
+#include "calm/nn/module.hpp"
+#include "calm/tensor/ops/arithmetic.hpp"
+#include "calm/tensor/ops/linear.hpp"
+
+namespace calm::nn {
+
+/// y = x · Wᵀ (+ b).   x: [..., In] -> y: [..., Out]; weight: [Out, In], bias: [Out]
+template <Axis In, Axis Out, class T, class Device, class Mode, bool Bias = false>
+struct Linear {
+  static constexpr std::size_t parameter_count = In::extent * Out::extent + (Bias ? Out::extent : 0);
+
+  Parameter<Mode, Tensor<T, Device, Out, In>> weight;
+  [[no_unique_address]] KeepIf<Bias, Parameter<Mode, Tensor<T, Device, Out>>> bias;
+  [[no_unique_address]] LowRankPart<In, Out, T, Device, Mode> low_rank;
+
+  template <Operand X>
+  auto operator()(const X& x) const {
+    if constexpr (Bias)
+      return low_rank.add_to(linear(x, weight()) + bias(), x);
+    else
+      return low_rank.add_to(linear(x, weight()), x);
+  }
+
+  void visit(auto&& v) {
+    v("weight", weight);
+    if constexpr (Bias) v("bias", bias);
+    low_rank.visit(v);
+  }
+};
+
+}  // namespace calm::nn

@@ -1,0 +1,68 @@
+/// \file  Feed-forward layers.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "calm/nn/config.hpp"
+#include "calm/nn/linear.hpp"
+#include "calm/tensor/ops/activation.hpp"
+#include "calm/tensor/ops/gated.hpp"
+
+namespace calm::nn {
+
+/// down(act(up(x))).   [..., Hidden] -> [..., Hidden]   (Vaswani et al. 2017, eq. 2, with GELU)
+template <Spec S, class T, class Device, class Mode>
+struct PlainMlp {
+  using Up = Linear<Hidden<S>, Inner<S>, T, Device, Mode, S::config.bias>;
+  using Down = Linear<Inner<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
+  static constexpr std::size_t parameter_count = Up::parameter_count + Down::parameter_count;
+
+  Up up_proj;
+  Down down_proj;
+
+  template <Operand X>
+  auto operator()(const X& x) const {
+    if constexpr (S::config.mlp == MlpKind::gelu)
+      return down_proj(gelu(up_proj(x)));
+    else
+      return down_proj(gelu_tanh(up_proj(x)));
+  }
+
+  void visit(auto&& v) {
+    v("up_proj", up_proj);
+    v("down_proj", down_proj);
+  }
+};
+
+/// down(act(gate(x)) * up(x)).   [..., Hidden] -> [..., Hidden]   (Shazeer 2020, eq. 5 and 6)
+template <Spec S, class T, class Device, class Mode>
+struct GatedMlp {
+  using Up = Linear<Hidden<S>, Inner<S>, T, Device, Mode, S::config.bias>;
+  using Down = Linear<Inner<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
+  static constexpr std::size_t parameter_count = 2 * Up::parameter_count + Down::parameter_count;
+
+  Up gate_proj, up_proj;
+  Down down_proj;
+
+  template <Operand X>
+  auto operator()(const X& x) const {
+    if constexpr (S::config.mlp == MlpKind::swiglu)
+      return down_proj(swiglu(gate_proj(x), up_proj(x)));
+    else
+      return down_proj(geglu(gate_proj(x), up_proj(x)));
+  }
+
+  void visit(auto&& v) {
+    v("gate_proj", gate_proj);
+    v("up_proj", up_proj);
+    v("down_proj", down_proj);
+  }
+};
+
+/// The feed-forward layer that the configuration asks for.
+template <Spec S, class T, class Device, class Mode>
+using Mlp = std::conditional_t<S::config.mlp == MlpKind::swiglu || S::config.mlp == MlpKind::geglu,
+                               GatedMlp<S, T, Device, Mode>, PlainMlp<S, T, Device, Mode>>;
+
+}  // namespace calm::nn

@@ -1,0 +1,158 @@
+/// \file  Decoder-only transformers: the trunk (embedding and blocks) and the whole language model.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "calm/nn/block.hpp"
+#include "calm/tensor/ops/cross_entropy.hpp"
+#include "calm/tensor/ops/embedding.hpp"
+#include "calm/tensor/ops/gather.hpp"
+
+namespace calm::nn {
+
+/// Token ids, and other integers per token.   [Batch, Time]
+template <class Device>
+using Tokens = Tensor<Index, Device, Batch, Time>;
+
+/// The embedding and the first `Depth` blocks of a model. Of an augment this is all that ever exists.
+template <Spec S, class T, class Device, class Mode, std::size_t Depth>
+struct Trunk {
+  static_assert(Checked<S>::ok);
+  static_assert(Depth <= S::config.layers, "calm::nn::Trunk: deeper than the model");
+  static constexpr bool learned_positions = S::config.positions == PositionKind::learned;
+  using spec = S;
+  using value_type = T;
+  using device = Device;
+  using mode = Mode;
+  using Layer = Block<S, T, Device, Mode>;
+  using Stream = Tensor<T, Device, Batch, Time, Hidden<S>>;
+  /// The keys and values of every block.
+  using Caches = std::array<typename Layer::Cache, Depth>;
+  static constexpr std::size_t depth = Depth;
+  static constexpr std::size_t parameter_count = Vocab<S>::extent * Hidden<S>::extent +
+                                                 (learned_positions ? Context<S>::extent * Hidden<S>::extent : 0) +
+                                                 Depth * Layer::parameter_count;
+
+  Parameter<Mode, Tensor<T, Device, Vocab<S>, Hidden<S>>> embed_tokens;
+  [[no_unique_address]] KeepIf<learned_positions, Parameter<Mode, Tensor<T, Device, Context<S>, Hidden<S>>>>
+      embed_positions;
+  std::array<Layer, Depth> layers;
+
+  /// tokens: [Batch, Time] -> [Batch, Time, Hidden]. Throws if a token is outside the vocabulary, or a text longer than
+  /// the context.
+  auto embed(const Tokens<Device>& tokens, const Layout<Device>& layout) const {
+    check_positions(layout);
+    if constexpr (learned_positions)
+      return embedding(tokens, embed_tokens()) + embedding(layout.position, embed_positions());
+    else
+      return embedding(tokens, embed_tokens());
+  }
+
+  /// Runs blocks [First, last).   x: [Batch, Time, Hidden] -> the same
+  template <Operand X>
+  auto run(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches = nullptr) const {
+    using Next = decltype(layers[0](x, layout));
+    const auto cache = [&](std::size_t i) { return caches ? &(*caches)[i] : nullptr; };
+    if constexpr (std::is_same_v<Next, X>) {
+      for (std::size_t i = first; i < last; ++i) x = layers[i](x, layout, cache(i));
+      return x;
+    } else {
+      // Trainable parts turn the stream into a variable at the first block.
+      if (first == last) return Next{std::move(x)};
+      Next y = layers[first](x, layout, cache(first));
+      for (std::size_t i = first + 1; i < last; ++i) y = layers[i](y, layout, cache(i));
+      return y;
+    }
+  }
+
+  /// Empty caches for `batch` texts of up to `capacity` tokens.
+  static Caches make_caches(std::size_t batch, std::size_t capacity) {
+    Caches caches;
+    for (auto& c : caches) c = typename Layer::Cache(batch, capacity);
+    return caches;
+  }
+
+  void visit(auto&& v) {
+    v("embed_tokens.weight", embed_tokens);
+    if constexpr (learned_positions) v("embed_positions.weight", embed_positions);
+    v("layers", layers);
+  }
+
+ private:
+  static void check_positions(const Layout<Device>& layout) {
+    for (std::size_t i = 0; i < layout.position.size(); ++i) {
+      calm::detail::require(static_cast<std::size_t>(layout.position[i]) < S::config.context, [&] {
+        return "calm::nn::Transformer: text " + std::to_string(i / layout.time()) + " reaches position " +
+               std::to_string(layout.position[i]) + ", the model's context is " + std::to_string(S::config.context) +
+               " tokens; shorten the text";
+      });
+    }
+  }
+};
+
+/// A language model: trunk, final norm and LM head.
+///
+/// `Mode` says what its parameters are: Frozen, Trainable, or LowRank<r> (frozen with trainable corrections).
+template <Spec S, class T, class Device, class Mode = Frozen>
+struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
+  using Base = Trunk<S, T, Device, Mode, S::config.layers>;
+  using Caches = typename Base::Caches;
+  /// The same model cut after `Depth` blocks, frozen: an augment of a composition.
+  template <std::size_t Depth>
+  using Prefix = Trunk<S, T, Device, Mode, Depth>;
+  using FinalNorm = Norm<Hidden<S>, S::config.norm, T, Device, Mode>;
+  using Head = Parameter<Mode, Tensor<T, Device, Vocab<S>, Hidden<S>>>;
+  static constexpr bool tied = S::config.tied_embeddings;
+  static constexpr std::size_t parameter_count =
+      Base::parameter_count + FinalNorm::parameter_count + (tied ? 0 : Vocab<S>::extent * Hidden<S>::extent);
+
+  FinalNorm norm;
+  [[no_unique_address]] KeepIf<!tied, Head> lm_head;
+
+  /// The last block's output.   tokens: [Batch, Time] -> [Batch, Time, Hidden]
+  auto states(const Tokens<Device>& tokens, const Layout<Device>& layout, Caches* caches = nullptr) const {
+    return this->run(this->embed(tokens, layout), 0, S::config.layers, layout, caches);
+  }
+
+  /// x: [Batch, Time, Hidden] of the last block -> logits [Batch, Time, Vocab]
+  template <Operand X>
+  auto head(const X& x) const {
+    return linear(norm(x, S::config.norm_eps), head_weight());
+  }
+  /// x as for `head`, targets: [Batch, Time], -1 where nothing is to be predicted -> mean cross-entropy, [One]
+  template <Operand X>
+  auto head_loss(const X& x, const Tokens<Device>& targets) const {
+    return linear_cross_entropy(norm(x, S::config.norm_eps), head_weight(), targets);
+  }
+
+  auto logits(const Tokens<Device>& tokens, const Layout<Device>& layout) const { return head(states(tokens, layout)); }
+  auto loss(const Tokens<Device>& tokens, const Layout<Device>& layout, const Tokens<Device>& targets) const {
+    return head_loss(states(tokens, layout), targets);
+  }
+
+  /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text, [Batch, Vocab].
+  Tensor<T, Device, Batch, Vocab<S>> next_logits(const Tokens<Device>& tokens, const Layout<Device>& layout,
+                                                 const Tensor<Index, Device, Batch>& last, Caches& caches) const {
+    return value(head(gather<Time>(value(states(tokens, layout, &caches)), last)));
+  }
+
+  void visit(auto&& v) {
+    Base::visit(v);
+    v("norm", norm);
+    if constexpr (!tied) v("lm_head.weight", lm_head);
+  }
+
+ private:
+  auto head_weight() const {
+    if constexpr (tied)
+      return this->embed_tokens();
+    else
+      return lm_head();
+  }
+};
+
+}  // namespace calm::nn
