@@ -34,8 +34,8 @@ TEST_CASE("rms_norm divides by the root of the mean square") {
   const auto w = Floats<Two>::from({}, {2, -1});
   CHECK(rms_norm(x, w, 0.0)[0] == Approx(6 / rms));
   CHECK(rms_norm(x, w, 0.0)[3] == Approx(-4 / rms));
-  CHECK(rms_norm<NormWeight::one_plus>(x, w, 0.0)[0] == Approx(9 / rms));
-  CHECK(rms_norm<NormWeight::one_plus>(x, w, 0.0)[3] == 0);
+  CHECK(rms_norm<NormScale::one_plus_weight>(x, w, 0.0)[0] == Approx(9 / rms));
+  CHECK(rms_norm<NormScale::one_plus_weight>(x, w, 0.0)[3] == 0);
   CHECK(rms_norm(Floats<Two>::zeros({}), 1e-6)[0] == 0);
 }
 
@@ -70,6 +70,6 @@ TEST_CASE("gradients of the norms") {
   auto b = random_parameter<W>({}, 3);
   check_gradients([](const auto& a) { return rms_norm(a, 1e-2); }, x);
   check_gradients([](const auto& a, const auto& g) { return rms_norm(a, g, 1e-2); }, x, w);
-  check_gradients([](const auto& a, const auto& g) { return rms_norm<NormWeight::one_plus>(a, g, 1e-6); }, x, w);
+  check_gradients([](const auto& a, const auto& g) { return rms_norm<NormScale::one_plus_weight>(a, g, 1e-6); }, x, w);
   check_gradients([](const auto& a, const auto& g, const auto& c) { return layer_norm(a, g, c, 1e-5); }, x, w, b);
 }

@@ -12,7 +12,7 @@
 namespace calm {
 
 /// What a stored norm weight means: the scale itself (Llama), or its distance from 1 (Gemma).
-enum class NormWeight : bool { plain, one_plus };
+enum class NormScale : bool { weight, one_plus_weight };
 
 /// Whether `w` can scale the last axis of `x`: one type, one device, and that axis alone.
 template <class X, class W>
@@ -121,14 +121,14 @@ struct LayerNormNode {
 
 /// x / sqrt(mean(x²) + eps) · weight, or · (1 + weight) where `Meaning` says so.   x: [..., F], weight: [F] -> [..., F]
 ///
-/// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormWeight::one_plus>` is Gemma's.
-template <NormWeight Meaning = NormWeight::plain, Operand X, Operand W>
+/// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormScale::one_plus_weight>` is Gemma's.
+template <NormScale Meaning = NormScale::weight, Operand X, Operand W>
 auto rms_norm(const X& x, const W& weight, double eps) {
   static_assert(Normalizable<X, W>,
                 "calm::rms_norm: the weight must have the last axis of x alone, and its element type and device");
   if constexpr (Normalizable<X, W>) {
     return detail::rms_normalized<X, ValueOf<W>, is_var<W>>(x, value(weight), slot_of(weight), tape_of(x, weight),
-                                                            Meaning == NormWeight::one_plus ? 1.0 : 0.0, eps);
+                                                            Meaning == NormScale::one_plus_weight ? 1.0 : 0.0, eps);
   }
 }
 

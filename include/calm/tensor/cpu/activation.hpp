@@ -1,0 +1,130 @@
+/// \file  Host kernels for activations, alone and as gates.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include "calm/tensor/cpu/math.hpp"
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+enum class Activation { silu, gelu, gelu_tanh };
+
+namespace detail {
+
+/// x · sigmoid(x)
+struct Silu {
+  template <class A>
+  static A value(A x) {
+    return x * sigmoid(x);
+  }
+  template <class A>
+  static A slope(A x) {
+    const A s = sigmoid(x);
+    return s + x * s * (1 - s);
+  }
+};
+
+/// x · Φ(x), Φ the normal distribution; by erfc, which keeps its digits where Φ is small
+struct Gelu {
+  template <class A>
+  static A below(A x) {
+    return A(0.5) * std::erfc(x * A(-0.70710678118654752));
+  }
+  template <class A>
+  static A value(A x) {
+    return x * below(x);
+  }
+  template <class A>
+  static A slope(A x) {
+    return below(x) + x * A(0.39894228040143268) * fast_exp(A(-0.5) * x * x);
+  }
+};
+
+/// x/2 · (1 + tanh u) = x · sigmoid(2u), u = sqrt(2/π) · (x + 0.044715 x³)
+struct GeluTanh {
+  template <class A>
+  static A gate(A x) {
+    return sigmoid(A(1.5957691216057308) * (x + A(0.044715) * x * x * x));
+  }
+  template <class A>
+  static A value(A x) {
+    return x * gate(x);
+  }
+  template <class A>
+  static A slope(A x) {
+    const A s = gate(x);
+    return s + x * s * (1 - s) * A(1.5957691216057308) * (1 + A(0.134145) * x * x);
+  }
+};
+
+template <class F>
+void with_activation(Activation kind, const F& f) {
+  switch (kind) {
+    case Activation::silu: return f(Silu{});
+    case Activation::gelu: return f(Gelu{});
+    case Activation::gelu_tanh: return f(GeluTanh{});
+  }
+}
+
+/// Calls f(i) for i in [0, n), cut among threads.
+template <class F>
+void each(std::size_t n, const F& f) {
+  parallel_ranges(n, 1 << 13, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) f(i);
+  });
+}
+
+}  // namespace detail
+
+/// y = act(x)
+template <class T>
+void activate(Cpu, Activation kind, std::size_t n, const T* x, T* y) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) { y[i] = static_cast<T>(act.value(A(x[i]))); });
+  });
+}
+
+/// dx += act'(x) · dy
+template <class T>
+void activate_backward(Cpu, Activation kind, std::size_t n, const T* x, const T* dy, T* dx) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) { dx[i] = static_cast<T>(A(dx[i]) + act.slope(A(x[i])) * A(dy[i])); });
+  });
+}
+
+/// y = act(gate) · up
+template <class T>
+void gate(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, T* y) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) { y[i] = static_cast<T>(act.value(A(gate[i])) * A(up[i])); });
+  });
+}
+
+/// dgate += act'(gate) · up · dy
+template <class T>
+void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) {
+      dgate[i] = static_cast<T>(A(dgate[i]) + act.slope(A(gate[i])) * A(up[i]) * A(dy[i]));
+    });
+  });
+}
+
+/// dup += act(gate) · dy
+template <class T>
+void gate_backward_up(Cpu, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) { dup[i] = static_cast<T>(A(dup[i]) + act.value(A(gate[i])) * A(dy[i])); });
+  });
+}
+
+}  // namespace calm::kernel
