@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -61,9 +62,9 @@ using WithAxes = typename TensorOn<typename X::value_type, typename X::device, L
 template <class X, class From, class... To>
 using WithReplaced = WithAxes<X, typename Replaced<typename ListOf<X>::type, From, AxisList<To...>>::type>;
 
-/// The axes of `X` and then `Last`.
-template <class X, class Last>
-using WithAppended = WithAxes<X, typename Join<typename ListOf<X>::type, AxisList<Last>>::type>;
+/// Tensor type `X` with the axes of tensor type `Lead` and then `Last`.
+template <class X, class Lead, class Last>
+using WithAppended = WithAxes<X, typename Join<typename ListOf<Lead>::type, AxisList<Last>>::type>;
 
 template <class A, class List>
 inline constexpr std::size_t count_in = 0;
@@ -109,6 +110,17 @@ Around around(const X& x) {
     (i < place_of<X, A> ? a.outer : i == place_of<X, A> ? a.extent : a.inner) *= all[i];
   }
   return a;
+}
+
+/// Element `i` of `x` by its place, as in "[1, 3]".
+template <class X>
+std::string place(const X& x, std::size_t i) {
+  const auto extents = x.shape().extents();
+  std::string text = "]";
+  for (std::size_t axis = extents.size(); axis-- > 0; i /= extents[axis]) {
+    text = (axis > 0 ? ", " : "[") + std::to_string(i % extents[axis]) + text;
+  }
+  return text;
 }
 
 }  // namespace calm::detail
