@@ -1,0 +1,16 @@
+// A stranger's program: the header, an operation, the version.
+#include <calm/tensor/ops/linear.hpp>
+#include <calm/version.hpp>
+#include <iostream>
+
+struct Hidden {
+  static constexpr std::size_t extent = 2;
+};
+
+int main() {
+  const auto x = calm::Tensor<float, calm::Cpu, calm::Time, Hidden>::from(calm::Shape<calm::Time, Hidden>(1), {1, 2});
+  const auto w = calm::Tensor<float, calm::Cpu, Hidden, Hidden>::from({}, {3, 4, 5, 6});
+  const auto y = calm::linear(x, w);
+  std::cout << "calm " << calm::version << ": " << y[0] << ' ' << y[1] << '\n';
+  return y[0] == 11 && y[1] == 17 ? 0 : 1;
+}

@@ -1,0 +1,19 @@
+// Through a frozen layer flows the gradient of its input, and no code for those of its weights is there.
+// present: calm::detail::LinearNode<.*, true, false>::backward
+// present: calm::detail::AddNode<.*, true, false, false>::backward
+// present: calm::detail::MultiplyNode<.*, true, false>::backward
+// absent: LinearNode<[^\n]*, (true|false), true>::backward
+// absent: AddNode<[^\n]*, (true|false), true, false>::backward
+// absent: MultiplyNode<[^\n]*, (true|false), true>::backward
+// absent: calm::kernel::sum_rows
+#include "layer.hpp"
+
+int main() {
+  const Layer<calm::Frozen> layer;
+  calm::TrainableParameter<Input> x;
+  x.assign(input());
+  calm::Tape<calm::Cpu> tape;
+  const auto recording = tape.record();
+  const auto y = layer(x());
+  return value(y)[0] == 4.0f ? 0 : 1;
+}
