@@ -1,0 +1,75 @@
+#include "calm/tensor/ops/rope.hpp"
+
+#include <cmath>
+
+#include <catch2/catch.hpp>
+
+#include "support/axes.hpp"
+#include "support/gradient_check.hpp"
+
+using namespace calm;
+using namespace calm::test;
+
+using X = Doubles<Batch, Time, Two, Narrow>;
+using Positions = Indices<Batch, Time>;
+
+static_assert(Rotatable<X, Positions>);
+static_assert(Rotatable<Var<X>, Positions>);
+static_assert(!Rotatable<X, Indices<Time, Batch>>);
+static_assert(!Rotatable<X, Doubles<Batch, Time>>, "positions are indices");
+static_assert(!Rotatable<Doubles<Batch, Time, Two, Three>, Positions>, "three elements make no pairs");
+
+TEST_CASE("rope turns pairs by position times frequency") {
+  const auto x = Floats<Batch, Time, One, Narrow>::from(Shape<Batch, Time, One, Narrow>(1, 1), {1, 2, 3, 4});
+  const auto p = Positions::from(Shape<Batch, Time>(1, 1), {5});
+  const double fast = 5, slow = 5 * 0.01;  // theta^(-2/4) = 0.01
+
+  const auto split = rope(x, p, 1e4);
+  CHECK(split[0] == Approx(1 * std::cos(fast) - 3 * std::sin(fast)));
+  CHECK(split[2] == Approx(3 * std::cos(fast) + 1 * std::sin(fast)));
+  CHECK(split[1] == Approx(2 * std::cos(slow) - 4 * std::sin(slow)));
+  CHECK(split[3] == Approx(4 * std::cos(slow) + 2 * std::sin(slow)));
+
+  const auto pairs = rope(x, p, 1e4, RopeLayout::interleaved);
+  CHECK(pairs[0] == Approx(1 * std::cos(fast) - 2 * std::sin(fast)));
+  CHECK(pairs[1] == Approx(2 * std::cos(fast) + 1 * std::sin(fast)));
+  CHECK(pairs[2] == Approx(3 * std::cos(slow) - 4 * std::sin(slow)));
+  CHECK(pairs[3] == Approx(4 * std::cos(slow) + 3 * std::sin(slow)));
+}
+
+TEST_CASE("rope at position 0 changes nothing, bit for bit") {
+  const auto x = random_tensor<Floats<Batch, Time, Two, Narrow>>(Shape<Batch, Time, Two, Narrow>(2, 3), 1);
+  const auto y = rope(x, Positions::zeros(Shape<Batch, Time>(2, 3)), 1e4);
+  for (std::size_t i = 0; i < x.size(); ++i) CHECK(y[i] == x[i]);
+}
+
+TEST_CASE("rope keeps its digits at large positions") {
+  const auto x = Floats<Batch, Time, One, Two>::from(Shape<Batch, Time, One, Two>(1, 1), {1, 0});
+  const auto y = rope(x, Positions::from(Shape<Batch, Time>(1, 1), {1'000'003}), 1e4);
+  CHECK(y[0] == Approx(std::cos(1'000'003.0)).epsilon(1e-6));
+  CHECK(y[1] == Approx(std::sin(1'000'003.0)).epsilon(1e-6));
+}
+
+TEST_CASE("after rope, a product of two heads depends on their distance alone") {
+  const auto q = random_tensor<Doubles<Batch, Time, One, Narrow>>(Shape<Batch, Time, One, Narrow>(1, 1), 1);
+  const auto k = random_tensor<Doubles<Batch, Time, One, Narrow>>(Shape<Batch, Time, One, Narrow>(1, 1), 2);
+  const auto at = [](Index i) { return Positions::from(Shape<Batch, Time>(1, 1), {i}); };
+  const double near = sum(rope(q, at(9), 1e4) * rope(k, at(4), 1e4))[0];
+  const double far = sum(rope(q, at(1009), 1e4) * rope(k, at(1004), 1e4))[0];
+  CHECK(near == Approx(far).epsilon(1e-10));
+}
+
+TEST_CASE("rope refuses positions of another length") {
+  const auto x = X::zeros(Shape<Batch, Time, Two, Narrow>(2, 3));
+  CHECK_THROWS_WITH(rope(x, Positions::zeros(Shape<Batch, Time>(2, 4)), 1e4),
+                    "calm::rope: x has 2 by 3 places, the positions 2 by 4");
+}
+
+TEST_CASE("gradients of rope") {
+  auto x = random_parameter<X>(Shape<Batch, Time, Two, Narrow>(2, 3), 1);
+  const auto p = Positions::from(Shape<Batch, Time>(2, 3), {0, 1, 2, 700, 3, 50});
+  check_gradients([&](const auto& a) { return rope(a, p, 1e4); }, x);
+  check_gradients([&](const auto& a) { return rope(a, p, 5e5, RopeLayout::interleaved); }, x);
+  const auto table = rotations<Narrow, double>(p, 1e4);
+  check_gradients([&](const auto& a) { return rope(a, table); }, x);
+}
