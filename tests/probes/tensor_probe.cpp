@@ -63,10 +63,12 @@ static_assert(std::is_same_v<Sum<Var<States>, F32<Hidden>>, Var<States>>);
 
 // What the backward pass keeps: a frozen weight keeps no input alive, a frozen input no weight.
 using Weight = F32<Inner, Hidden>;
-using detail::LinearNode;
-static_assert(sizeof(LinearNode<States, Weight, true, false>) == sizeof(Weight) + 2 * sizeof(std::size_t));
-static_assert(sizeof(LinearNode<States, Weight, false, true>) == sizeof(States) + 2 * sizeof(std::size_t));
-static_assert(sizeof(LinearNode<States, Weight, true, true>) == sizeof(Weight) + sizeof(States) + 2 * sizeof(std::size_t));
+template <bool NeedX, bool NeedW>
+inline constexpr std::size_t node_size = sizeof(detail::LinearNode<States, Weight, NeedX, NeedW>);
+inline constexpr std::size_t slot_and_rows = 2 * sizeof(std::size_t);
+static_assert(node_size<true, false> == sizeof(Weight) + slot_and_rows);
+static_assert(node_size<false, true> == sizeof(States) + slot_and_rows);
+static_assert(node_size<true, true> == sizeof(Weight) + sizeof(States) + slot_and_rows);
 
 // Parameters: frozen ones are tensors without a gradient; trainable ones are variables.
 static_assert(!Parameter<Frozen, Weight>::trainable);
