@@ -1,0 +1,22 @@
+/// \file  The host kernel that converts element types.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+/// y[i] = x[i] as U, rounded to nearest; the 16-bit types are reached through float
+template <class T, class U>
+void cast(Cpu, std::size_t n, const T* x, U* y) {
+  using Via = std::conditional_t<sizeof(T) == 2 || sizeof(U) == 2, float, T>;
+  parallel_ranges(n, 1 << 15, [=](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) y[i] = static_cast<U>(static_cast<Via>(x[i]));
+  });
+}
+
+}  // namespace calm::kernel
