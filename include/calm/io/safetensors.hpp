@@ -1,0 +1,284 @@
+/// \file  Tensors in safetensors files: mapped where they are used as stored, converted where not, written atomically.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "calm/io/file.hpp"
+#include "calm/io/safetensors_header.hpp"
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/tensor.hpp"
+
+namespace calm::io {
+
+namespace detail {
+
+/// The name of type `T` as the compiler spells it, for messages.
+template <class T>
+std::string type_name() {
+  const std::string_view text = __PRETTY_FUNCTION__;  // "... [with T = X; ...]" or "... [T = X]"
+  const std::size_t begin = text.find("T = ") + 4;
+  return std::string(text.substr(begin, std::min(text.find(';', begin), text.rfind(']')) - begin));
+}
+
+/// x as a `To`; false if it is a number that `To` cannot hold (fractions are rounded to nearest).
+template <class To, class From>
+bool convert_one(From x, To& y) {
+  if constexpr (std::is_integral_v<To>) {
+    y = static_cast<To>(x);
+    return x >= std::numeric_limits<To>::min() && x <= std::numeric_limits<To>::max();
+  } else if constexpr (std::is_floating_point_v<To>) {
+    y = static_cast<To>(x);
+  } else {
+    y = To(static_cast<float>(x));
+  }
+  if constexpr (sizeof(To) < sizeof(From) || std::is_same_v<To, f16>)
+    return std::isfinite(static_cast<float>(y)) || !std::isfinite(static_cast<double>(x));
+  return true;
+}
+
+/// y[i] = x[i], x anywhere in memory. The first i whose number does not fit, or n.
+template <class From, class To>
+std::size_t convert(std::size_t n, const std::byte* x, To* y) {
+  std::atomic<std::size_t> bad{n};
+  kernel::parallel_ranges(n, 1 << 16, [&](std::size_t begin, std::size_t end) {
+    std::size_t first = end;
+    for (std::size_t i = end; i-- > begin;) {
+      From from;
+      std::memcpy(&from, x + i * sizeof(From), sizeof(From));
+      if (!convert_one(from, y[i])) first = i;
+    }
+    if (first == end) return;
+    std::size_t seen = bad.load();
+    while (first < seen && !bad.compare_exchange_weak(seen, first)) {}
+  });
+  return bad;
+}
+
+/// Whether `load` turns numbers stored as `dtype` into `T`.
+template <class T>
+bool converts_from(std::string_view dtype) {
+  if constexpr (std::is_integral_v<T>)
+    return dtype == "I32" || dtype == "I64";
+  else
+    return dtype == "F32" || dtype == "F64" || dtype == "BF16" || dtype == "F16";
+}
+
+template <class T>
+std::size_t convert_from(std::string_view dtype, std::size_t n, const std::byte* x, T* y) {
+  if constexpr (std::is_integral_v<T>) {
+    return dtype == "I32" ? convert<std::int32_t>(n, x, y) : convert<std::int64_t>(n, x, y);
+  } else {
+    if (dtype == "F32") return convert<float>(n, x, y);
+    if (dtype == "F64") return convert<double>(n, x, y);
+    return dtype == "BF16" ? convert<bf16>(n, x, y) : convert<f16>(n, x, y);
+  }
+}
+
+template <class X>
+struct ExpectedShape;
+template <class T, class Device, class... Axes>
+struct ExpectedShape<Tensor<T, Device, Axes...>> {
+  /// What is wrong with `found`, or nothing. Dynamic axes take any extent.
+  static std::string mismatch(const std::vector<std::size_t>& found) {
+    if (found.size() != sizeof...(Axes))
+      return "expected " + std::to_string(sizeof...(Axes)) + " axes, found shape " + shape_text(found);
+    std::string message;
+    std::size_t i = 0;
+    [[maybe_unused]] const auto look = [&](std::size_t extent, std::string (*name)()) {
+      if (message.empty() && extent != dynamic && extent != found[i])
+        message = "axis " + std::to_string(i) + " (" + name() + "): expected " + std::to_string(extent) + ", found " +
+                  std::to_string(found[i]) + " in shape " + shape_text(found);
+      ++i;
+    };
+    (look(Axes::extent, &type_name<Axes>), ...);
+    return message;
+  }
+
+  static Shape<Axes...> shape(const std::vector<std::size_t>& found) {
+    std::array<std::size_t, Shape<Axes...>::dynamic_rank> extents{};
+    std::size_t i = 0, count = 0;
+    ((Axes::extent == dynamic ? void(extents[count++] = found[i++]) : void(++i)), ...);
+    return Shape<Axes...>::from(extents);
+  }
+};
+
+}  // namespace detail
+
+/// Whether a number that is not stored in the wanted type is converted or refused.
+enum class Conversion { allow, refuse };
+
+/// A safetensors file, checked in full when it is opened. Tensors that it hands out keep its memory alive.
+class SafetensorsFile {
+ public:
+  /// Maps `path` and checks everything that its header says. Throws `Error`.
+  static SafetensorsFile open(const std::string& path) {
+    MappedFile file = MappedFile::open(path);
+    SafetensorsHeader header = parse_safetensors_header(path, file.data(), file.size());
+    return SafetensorsFile(std::move(file), std::move(header));
+  }
+
+  const std::string& path() const { return file_.path(); }
+  const SafetensorsMetadata& metadata() const { return header_.metadata; }
+  /// In alphabetical order.
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    for (const auto& [name, entry] : header_.tensors) out.push_back(name);
+    return out;
+  }
+  std::size_t size() const { return header_.tensors.size(); }
+  bool contains(std::string_view name) const { return header_.tensors.contains(name); }
+
+  /// What the header says of tensor `name`; throws `Error` if there is none.
+  const SafetensorsEntry& entry(std::string_view name) const {
+    const auto place = header_.tensors.find(name);
+    calm::detail::require(place != header_.tensors.end(), [&] {
+      std::string some;
+      for (auto it = header_.tensors.begin(); it != header_.tensors.end() && some.size() < 100; ++it)
+        some += (some.empty() ? "" : ", ") + detail::in_quotes(it->first);
+      return "calm::io: " + path() + ": expected a tensor " + detail::in_quotes(name) +
+             ", found none of that name among " + std::to_string(size()) + (some.empty() ? "" : " (" + some + ", ...)");
+    });
+    return place->second;
+  }
+
+  /// The bytes of tensor `name`, aligned to nothing.
+  const std::byte* data(std::string_view name) const { return begin_of(entry(name)); }
+
+  /// Throws the `Error` that `load` would, as far as the header tells.
+  template <class X>
+  void check(std::string_view name, Conversion conversion = Conversion::allow) const {
+    using T = typename X::value_type;
+    static_assert(detail::stored_type_index(dtype_name<T>) < detail::stored_types.size(),
+                  "calm::io::SafetensorsFile::load: this element type has no name in the format");
+    const SafetensorsEntry& e = entry(name);
+    const std::string mismatch = detail::ExpectedShape<X>::mismatch(e.shape);
+    if (!mismatch.empty()) fail(name, mismatch);
+    if (e.dtype == dtype_name<T>) return;
+    const bool possible = detail::converts_from<T>(e.dtype);
+    if (conversion == Conversion::allow && possible) return;
+    fail(name, std::string("expected dtype ") + dtype_name<T> + ", found " + std::string(e.dtype) +
+                   (possible ? ", and conversion was refused" : ", which does not convert to it"));
+  }
+
+  /// Tensor `name` as a tensor type `X`, whose axes must be those stored. Stored as `X::value_type` and aligned, it
+  /// shares the mapped memory, which is read-only (clone it to write); else it is converted into memory of its own,
+  /// rounding to nearest. Throws `Error` for a missing tensor, another shape, a dtype that does not convert (floating
+  /// types convert to each other, I64 to I32), and a number beyond the range of the wanted type.
+  template <class X>
+  X load(std::string_view name, Conversion conversion = Conversion::allow) const {
+    using T = typename X::value_type;
+    static_assert(std::is_same_v<typename X::device, Cpu>, "calm::io::SafetensorsFile::load: load to Cpu, then move");
+    check<X>(name, conversion);
+    const SafetensorsEntry& e = entry(name);
+    const std::byte* from = begin_of(e);
+    const auto shape = detail::ExpectedShape<X>::shape(e.shape);
+    const bool as_stored = e.dtype == dtype_name<T>;
+    if (as_stored && reinterpret_cast<std::uintptr_t>(from) % alignof(T) == 0)
+      return X(file_.storage(), reinterpret_cast<T*>(const_cast<std::byte*>(from)), shape);
+    X x(shape);
+    if (as_stored) {
+      if (e.bytes > 0) std::memcpy(x.mutable_data(), from, e.bytes);
+      return x;
+    }
+    const std::size_t bad = detail::convert_from(e.dtype, shape.size(), from, x.mutable_data());
+    if (bad != shape.size())
+      fail(name, "element " + std::to_string(bad) + ", stored as " + std::string(e.dtype) +
+                     ", is beyond the range of " + dtype_name<T>);
+    return x;
+  }
+
+ private:
+  SafetensorsFile(MappedFile file, SafetensorsHeader header) : file_(std::move(file)), header_(std::move(header)) {}
+
+  const std::byte* begin_of(const SafetensorsEntry& e) const { return file_.data() + header_.data_begin + e.offset; }
+
+  [[noreturn]] void fail(std::string_view name, const std::string& what) const {
+    throw Error("calm::io: " + path() + ": tensor " + detail::in_quotes(name) + ": " + what);
+  }
+
+  MappedFile file_;
+  SafetensorsHeader header_;
+};
+
+/// Collects tensors and writes them to one safetensors file: sorted by dtype, the widest first, then by name, as the
+/// reference does; the metadata always say `"format": "pt"`, without which transformers refuses a file.
+///
+/// It shares the tensors' memory and so keeps it from being written while it lives; let it go before training goes on.
+class SafetensorsWriter {
+ public:
+  /// Throws `Error` if there is a tensor `name` already, or `tensor` has no memory.
+  template <class T, Axis... Axes>
+  void add(std::string name, const Tensor<T, Cpu, Axes...>& tensor) {
+    constexpr std::size_t type = detail::stored_type_index(dtype_name<T>);
+    static_assert(type < detail::stored_types.size(),
+                  "calm::io::SafetensorsWriter::add: this element type has no name in the format");
+    calm::detail::require(tensor.defined(), [&] {
+      return "calm::io::SafetensorsWriter: tensor " + detail::in_quotes(name) + " has no memory; assign it first";
+    });
+    calm::detail::require(name != "__metadata__" && !items_.contains(name), [&] {
+      return "calm::io::SafetensorsWriter: the name " + detail::in_quotes(name) + " is taken";
+    });
+    const auto extents = tensor.shape().extents();
+    SafetensorsEntry entry{detail::stored_types[type].name, {extents.begin(), extents.end()},
+                           tensor.size() * sizeof(T), 0};
+    items_.emplace(std::move(name), Item{std::move(entry), tensor.storage(), tensor.data()});
+  }
+
+  /// Throws `Error` if `key` is there already.
+  void set_metadata(std::string key, std::string value) {
+    const auto [place, is_new] = metadata_.try_emplace(std::move(key), std::move(value));
+    calm::detail::require(is_new, [&] {
+      return "calm::io::SafetensorsWriter: the metadata key " + detail::in_quotes(place->first) + " is taken";
+    });
+  }
+
+  /// Writes the file, whole or not at all (`AtomicFile`). Throws `Error`.
+  void save(const std::string& path) const {
+    std::vector<std::pair<std::string_view, const Item*>> order;
+    for (const auto& [name, item] : items_) order.emplace_back(name, &item);
+    std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+      const std::size_t first = detail::stored_type_index(a.second->entry.dtype);
+      const std::size_t second = detail::stored_type_index(b.second->entry.dtype);
+      return first != second ? first > second : a.first < b.first;
+    });
+    std::size_t offset = 0;
+    std::vector<SafetensorsEntry> entries;
+    entries.reserve(order.size());
+    std::vector<std::pair<std::string_view, const SafetensorsEntry*>> listed;
+    for (const auto& [name, item] : order) {
+      entries.push_back(item->entry);
+      entries.back().offset = offset;
+      offset += item->entry.bytes;
+      listed.emplace_back(name, &entries.back());
+    }
+    AtomicFile file(path);
+    file.write(format_safetensors_header(path, metadata_, listed));
+    for (const auto& [name, item] : order) file.write(item->data, item->entry.bytes);
+    file.commit();
+  }
+
+ private:
+  struct Item {
+    SafetensorsEntry entry;
+    Storage<Cpu> storage;
+    const void* data;
+  };
+
+  std::map<std::string, Item, std::less<>> items_;
+  SafetensorsMetadata metadata_{{"format", "pt"}};
+};
+
+}  // namespace calm::io

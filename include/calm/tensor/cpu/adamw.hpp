@@ -1,0 +1,93 @@
+/// \file  Host kernels of the optimizer: one sweep per parameter, and the norm of its gradient.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/device.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+/// The numbers of one AdamW step, in the type `A` of its arithmetic.
+template <class A>
+struct AdamWStep {
+  A gradient_scale;     ///< what the gradient is multiplied by first (clipping)
+  A beta1, beta2;       ///< decay of the two moments
+  A decay;              ///< what the parameter is multiplied by: 1 - learning rate · weight decay
+  A step_size;          ///< learning rate / (1 - beta1^t)
+  A second_correction;  ///< sqrt(1 - beta2^t)
+  A epsilon;
+};
+
+/// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
+inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
+
+/// Σ x[i]² in double; `partial` has room for a number per chunk of x. The same bits with any number of threads; not
+/// finite if and only if an element is not, or if doubles are beyond 1e150.
+template <class T>
+double sum_of_squares(Cpu, std::size_t n, const T* x, double* partial) {
+  const std::size_t chunks = (n + norm_chunk - 1) / norm_chunk;
+  parallel_ranges(chunks, 4, [=](std::size_t first, std::size_t last) {
+    for (std::size_t c = first; c < last; ++c) {
+      constexpr std::size_t lanes = 16;
+      double sum[lanes] = {};
+      const std::size_t begin = c * norm_chunk, end = std::min(n, begin + norm_chunk);
+      std::size_t i = begin;
+      for (; i + lanes <= end; i += lanes) {
+        for (std::size_t k = 0; k < lanes; ++k) {
+          const auto value = static_cast<double>(x[i + k]);
+          sum[k] += value * value;
+        }
+      }
+      for (; i < end; ++i) sum[i % lanes] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      partial[c] = 0;
+      for (std::size_t k = 0; k < lanes; ++k) partial[c] += sum[k];
+    }
+  });
+  double total = 0;
+  for (std::size_t c = 0; c < chunks; ++c) total += partial[c];
+  return total;
+}
+
+/// One AdamW step on `n` elements: parameter `x`, its gradient `g` (null: zero), its moments `m` and `v`, and, where
+/// `x` is too coarse to add small steps to, its exact value `master` (else null). A master that does not round to x was
+/// overtaken by another hand, and x counts.
+template <class T, class A>
+void adamw(Cpu, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x) {
+  const auto sweep = [=](auto gradient, auto read, auto write) {
+    parallel_ranges(n, 1 << 14, [=](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        const A gi = gradient(i);
+        const A mi = m[i] + (gi - m[i]) * (A(1) - s.beta1);
+        const A vi = s.beta2 * v[i] + (A(1) - s.beta2) * gi * gi;
+        m[i] = mi;
+        v[i] = vi;
+        write(i, s.decay * read(i) - s.step_size * (mi / (std::sqrt(vi) / s.second_correction + s.epsilon)));
+      }
+    });
+  };
+  const auto with_gradient = [&](auto gradient) {
+    if (master == nullptr) {
+      sweep(gradient, [=](std::size_t i) { return static_cast<A>(x[i]); },
+            [=](std::size_t i, A value) { x[i] = static_cast<T>(static_cast<Accumulator<T>>(value)); });
+    } else {
+      const auto read = [=](std::size_t i) {
+        const A now = static_cast<A>(x[i]);
+        return static_cast<A>(static_cast<T>(static_cast<Accumulator<T>>(master[i]))) == now ? master[i] : now;
+      };
+      sweep(gradient, read, [=](std::size_t i, A value) {
+        master[i] = value;
+        x[i] = static_cast<T>(static_cast<Accumulator<T>>(value));
+      });
+    }
+  };
+  if (g == nullptr)
+    with_gradient([](std::size_t) { return A(0); });
+  else
+    with_gradient([=](std::size_t i) { return s.gradient_scale * static_cast<A>(g[i]); });
+}
+
+}  // namespace calm::kernel
