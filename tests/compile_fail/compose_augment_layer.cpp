@@ -1,0 +1,11 @@
+// A link to a layer that the augment does not have.
+// error: calm::Compose: a link names an augment layer beyond the augment's depth
+#include "models.hpp"
+
+#ifdef CALM_MUST_NOT_COMPILE
+using Links = calm::LayerMap<calm::Link<2, 3>>;
+#else
+using Links = calm::LayerMap<calm::Link<1, 3>>;
+#endif
+
+int main() { const calm::Compose<Model<Large>, Model<Small>, Links> model; }
