@@ -40,8 +40,10 @@ struct TransformerConfig {
   PositionKind positions = PositionKind::rotary;
   double rope_theta = 10000;
   double norm_eps = 1e-5;
-  bool bias = false;            ///< in every linear layer of the blocks
-  bool tied_embeddings = true;  ///< the LM head is the embedding table
+  std::size_t window = 0;        ///< tokens that a local block sees, itself included; 0: no block is local
+  std::size_t local_layers = 0;  ///< how many blocks, from the first, are local
+  bool bias = false;             ///< in every linear layer of the blocks
+  bool tied_embeddings = true;   ///< the LM head is the embedding table
 
   constexpr std::size_t key_heads() const { return kv_heads ? kv_heads : heads; }
   constexpr std::size_t width_of_head() const { return head_width ? head_width : (heads ? hidden / heads : 0); }
@@ -66,6 +68,8 @@ struct Checked {
                 "calm::nn: kv_heads do not divide heads, so key heads cannot be shared evenly");
   static_assert(c.positions != PositionKind::rotary || c.width_of_head() % 2 == 0,
                 "calm::nn: rotary positions need an even head width");
+  static_assert((c.window == 0) == (c.local_layers == 0) && c.local_layers <= c.layers,
+                "calm::nn: window and local_layers go together, and local_layers is at most layers");
   static constexpr bool ok = true;
 };
 

@@ -1,6 +1,7 @@
 /// \file  Where the tokens of a batch stand: positions, padding, and what each may see.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -96,6 +97,19 @@ Layout<Device> continue_at(std::span<const Index> start, std::span<const Index> 
       position[b * time + static_cast<std::size_t>(i)] = start[b] + i;
       end[b * time + static_cast<std::size_t>(i)] = start[b] + i + 1;
     }
+  }
+  return l;
+}
+
+/// The same texts, seen through a sliding window of the last `window` tokens (Beltagy et al. 2020).
+template <class Device>
+Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
+  Layout<Device> l = layout;
+  l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(layout.position.shape());
+  Index* begin = l.keys.begin.mutable_data();
+  for (std::size_t i = 0; i < l.position.size(); ++i) {
+    const Index own = layout.keys.begin.defined() ? layout.keys.begin[i] : 0;
+    begin[i] = std::max(own, layout.keys.end[i] - static_cast<Index>(window));
   }
   return l;
 }

@@ -1,6 +1,7 @@
 /// \file  Decoder-only transformers: the trunk (embedding and blocks) and the whole language model.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
@@ -52,20 +53,16 @@ struct Trunk {
       return embedding(tokens, embed_tokens());
   }
 
-  /// Runs blocks [First, last).   x: [Batch, Time, Hidden] -> the same
+  /// Runs blocks [first, last).   x: [Batch, Time, Hidden] -> the same
   template <Operand X>
   auto run(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches = nullptr) const {
-    using Next = decltype(layers[0](x, layout));
-    const auto cache = [&](std::size_t i) { return caches ? &(*caches)[i] : nullptr; };
-    if constexpr (std::is_same_v<Next, X>) {
-      for (std::size_t i = first; i < last; ++i) x = layers[i](x, layout, cache(i));
-      return x;
+    if constexpr (S::config.window > 0) {
+      const std::size_t global = std::clamp(S::config.local_layers, first, last);
+      auto y = run_blocks(std::move(x), first, global, first < global ? windowed(layout, S::config.window) : layout,
+                          caches);
+      return run_blocks(std::move(y), global, last, layout, caches);
     } else {
-      // Trainable parts turn the stream into a variable at the first block.
-      if (first == last) return Next{std::move(x)};
-      Next y = layers[first](x, layout, cache(first));
-      for (std::size_t i = first + 1; i < last; ++i) y = layers[i](y, layout, cache(i));
-      return y;
+      return run_blocks(std::move(x), first, last, layout, caches);
     }
   }
 
@@ -83,6 +80,22 @@ struct Trunk {
   }
 
  private:
+  template <Operand X>
+  auto run_blocks(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
+    using Next = decltype(layers[0](x, layout));
+    const auto cache = [&](std::size_t i) { return caches ? &(*caches)[i] : nullptr; };
+    if constexpr (std::is_same_v<Next, X>) {
+      for (std::size_t i = first; i < last; ++i) x = layers[i](x, layout, cache(i));
+      return x;
+    } else {
+      // Trainable parts turn the stream into a variable at the first block.
+      if (first == last) return as_var(std::move(x));
+      Next y = layers[first](x, layout, cache(first));
+      for (std::size_t i = first + 1; i < last; ++i) y = layers[i](y, layout, cache(i));
+      return y;
+    }
+  }
+
   static void check_positions(const Layout<Device>& layout) {
     for (std::size_t i = 0; i < layout.position.size(); ++i) {
       calm::detail::require(static_cast<std::size_t>(layout.position[i]) < S::config.context, [&] {

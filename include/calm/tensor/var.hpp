@@ -113,6 +113,15 @@ Var<T> record(Tape<typename T::device>* tape, T value, MakeNode&& make_node) {
   return {std::move(value), tape, slot};
 }
 
+/// A tensor where a variable is wanted: a leaf whose gradient nobody reads.
+template <class T>
+Var<T> as_var(T value) {
+  auto* tape = Tape<typename T::device>::active();
+  if (tape == nullptr) return {std::move(value), nullptr, 0};
+  const Slot slot = tape->new_slot(value.size() * sizeof(typename T::value_type));
+  return {std::move(value), tape, slot};
+}
+
 /// Runs the backward pass from a scalar loss. Gradients add up in the parameters; the tape is empty afterwards.
 template <Operand Loss>
 void backward(const Loss& loss) {

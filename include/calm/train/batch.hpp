@@ -18,6 +18,8 @@ namespace calm::train {
 struct Example {
   std::vector<Index> tokens;
   std::size_t prompt = 0;
+  /// Where not empty: what each position is to predict, instead of the next token; -1: nothing. As many as tokens.
+  std::vector<Index> labels;
 };
 
 /// What one step trains on. Position t predicts token t + 1.
@@ -26,9 +28,24 @@ struct Batch {
   nn::Tokens<Device> tokens;   ///< [Batch, Time], padded on the right with token 0
   nn::Tokens<Device> targets;  ///< [Batch, Time], -1 where nothing is to be predicted
   nn::Layout<Device> layout;
-  std::size_t token_count = 0;   ///< without padding
-  std::size_t target_count = 0;  ///< positions that are to be predicted
+  std::size_t token_count = 0;  ///< without padding
 };
+
+namespace detail {
+
+/// How many positions of an example are read: the last token of a text is only ever a target.
+inline std::size_t positions(const Example& e) { return e.labels.empty() ? e.tokens.size() - 1 : e.tokens.size(); }
+
+inline void check_example(const Example& e, std::size_t b) {
+  const std::size_t n = e.tokens.size();
+  calm::detail::require(e.labels.empty() ? n >= 2 && e.prompt < n : n >= 1 && e.labels.size() == n, [&] {
+    return "calm::train::collate: example " + std::to_string(b) + " has " + std::to_string(n) + " tokens, a prompt of " +
+           std::to_string(e.prompt) + " and " + std::to_string(e.labels.size()) +
+           " labels; expected at least 2 tokens and one after the prompt, or as many labels as tokens";
+  });
+}
+
+}  // namespace detail
 
 /// Puts examples of any lengths into one batch. Throws `Error` if there are none, or one is too short to predict from.
 template <class Device>
@@ -36,34 +53,34 @@ Batch<Device> collate(std::span<const Example> examples) {
   calm::detail::require(!examples.empty(), [] {
     return std::string("calm::train::collate: an empty batch; expected at least one example");
   });
-  std::vector<Index> lengths(examples.size()), prompts(examples.size());
+  const std::size_t count = examples.size();
   std::size_t time = 0;
-  for (std::size_t b = 0; b < examples.size(); ++b) {
-    const std::size_t n = examples[b].tokens.size();
-    calm::detail::require(n >= 2 && examples[b].prompt < n, [&] {
-      return "calm::train::collate: example " + std::to_string(b) + " has " + std::to_string(n) + " tokens and a prompt of " +
-             std::to_string(examples[b].prompt) + "; expected at least 2 tokens, and one after the prompt";
-    });
-    lengths[b] = static_cast<Index>(n - 1);  // the last token is only ever a target
-    prompts[b] = static_cast<Index>(std::max<std::size_t>(examples[b].prompt, 1));
-    time = std::max(time, n - 1);
+  for (std::size_t b = 0; b < count; ++b) {
+    detail::check_example(examples[b], b);
+    time = std::max(time, detail::positions(examples[b]));
   }
   Batch<Device> batch;
-  const Shape<calm::Batch, Time> shape(examples.size(), time);
+  const Shape<calm::Batch, Time> shape(count, time);
   batch.tokens = nn::Tokens<Device>::zeros(shape);
   batch.targets = nn::Tokens<Device>::full(shape, ignored_target);
-  batch.layout = nn::pad_right<Device>(lengths, time);
-  batch.layout.prompt = nn::detail::per_text<Device>(prompts);
+  Tensor<Index, Device, calm::Batch> lengths{Shape<calm::Batch>(count)}, prompts{Shape<calm::Batch>(count)};
   Index* tokens = batch.tokens.mutable_data();
   Index* targets = batch.targets.mutable_data();
-  for (std::size_t b = 0; b < examples.size(); ++b) {
-    const auto& text = examples[b].tokens;
-    std::copy(text.begin(), text.end() - 1, tokens + b * time);
-    const auto first = static_cast<std::size_t>(prompts[b]);
-    std::copy(text.begin() + static_cast<std::ptrdiff_t>(first), text.end(), targets + b * time + first - 1);
-    batch.token_count += text.size() - 1;
-    batch.target_count += text.size() - first;
+  for (std::size_t b = 0; b < count; ++b) {
+    const Example& e = examples[b];
+    const std::size_t n = detail::positions(e);
+    const std::size_t first = std::max<std::size_t>(e.labels.empty() ? e.prompt : 0, 1);
+    lengths.mutable_data()[b] = static_cast<Index>(n);
+    prompts.mutable_data()[b] = static_cast<Index>(std::max<std::size_t>(e.prompt, 1));
+    std::copy_n(e.tokens.begin(), n, tokens + b * time);
+    if (e.labels.empty())
+      std::copy(e.tokens.begin() + static_cast<std::ptrdiff_t>(first), e.tokens.end(), targets + b * time + first - 1);
+    else
+      std::copy_n(e.labels.begin(), n, targets + b * time);
+    batch.token_count += n;
   }
+  batch.layout = nn::pad_right<Device>(std::span(lengths.data(), count), time);
+  batch.layout.prompt = prompts;
   return batch;
 }
 

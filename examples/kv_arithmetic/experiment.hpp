@@ -1,0 +1,155 @@
+/// \file  The steps of the experiment: train a base, compose, run a control, evaluate. What was trained is kept.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <calm/compose/bridge_file.hpp>
+#include <calm/io/module_file.hpp>
+#include <calm/train/fit.hpp>
+
+#include "evaluate.hpp"
+#include "models.hpp"
+
+namespace kv {
+
+struct Training {
+  std::size_t steps;
+  std::size_t batch_size;
+  double learning_rate;
+  double weight_decay = 0.1;
+  double deviation = 0.02;  ///< of fresh matrices
+};
+
+struct Settings {
+  std::uint64_t seed = 1;
+  std::string bases = "bases";    ///< where base models are kept
+  std::string out = "results";    ///< where bridges, metrics and the table go
+  bool retrain = false;           ///< train what is there once more
+  bool progress = true;
+  std::size_t evaluated = 1000;   ///< expressions per set
+  Training augment{2000, 128, 3e-3};
+  Training anchor{20000, 256, 2e-3};
+  Training composition{1500, 64, 3e-3};
+};
+
+/// One line of the table.
+struct Row {
+  std::string model;
+  Scores scores;
+  std::size_t trainable_parameters = 0;
+  double seconds = 0;  ///< of training, 0 where nothing was trained now
+};
+
+template <class S>
+class Experiment {
+ public:
+  explicit Experiment(Settings settings) : settings_(std::move(settings)), book_(settings_.seed) {
+    std::filesystem::create_directories(settings_.bases);
+    std::filesystem::create_directories(settings_.out);
+  }
+
+  const KeyBook<S>& book() const { return book_; }
+  const Settings& settings() const { return settings_; }
+
+  void train_anchor() {
+    train_base<Anchor<S, calm::Trainable>>("anchor", settings_.anchor, anchor_stream<S>(book_, settings_.seed));
+  }
+  void train_augment(bool other_keys) {
+    train_base<Augment<S, calm::Trainable>>(other_keys ? "vanilla" : "augment", settings_.augment,
+                                            augment_stream<S>(book_, settings_.seed, other_keys));
+  }
+
+  /// A base model alone, as a language model.
+  template <class Model>
+  Row base_row(const std::string& name) {
+    auto model = std::make_unique<Model>();
+    calm::io::load_module(*model, base_file(name));
+    return {name, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), 0, 0};
+  }
+
+  /// Trains bridges between the anchor and the named augment ("augment", "vanilla", "random"), or loads those of before.
+  template <class Options = calm::bridge::Recency>
+  Row composed_row(const std::string& row, const std::string& augment) {
+    using Model = Composed<S, Options>;
+    auto model = std::make_unique<Model>();
+    calm::io::load_module(model->anchor, base_file("anchor"));
+    if (augment == "random")
+      calm::nn::initialise(model->augment, {.seed = settings_.seed + 77});
+    else
+      calm::io::load_module(model->augment, base_file(augment), {.allow_unused = true});
+    const std::string before = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
+    const double seconds = train_or_load(*model, row, [&] { model->initialise_bridges(settings_.seed); });
+    const std::string after = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
+    if (before != after) throw calm::Error("kv_arithmetic: training the bridges changed a frozen base");
+    return {row, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), Model::trainable_parameters,
+            seconds};
+  }
+
+  /// LoRA on the anchor, on the same data.
+  Row lora_row() {
+    auto model = std::make_unique<Lora<S>>();
+    calm::io::load_frozen(*model, base_file("anchor"));
+    calm::nn::initialise_trainable(*model, {.seed = settings_.seed});
+    const double seconds = run("lora", *model, settings_.composition, composition_stream<S>(book_, settings_.seed));
+    return {"lora", evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated),
+            LoraRank<S>::rank * LoraRank<S>::per_rank, seconds};
+  }
+
+  std::string base_file(const std::string& name) const {
+    return settings_.bases + "/" + name + "-seed" + std::to_string(settings_.seed) + ".safetensors";
+  }
+  std::string result_file(const std::string& name) const {
+    return settings_.out + "/" + name + "-seed" + std::to_string(settings_.seed);
+  }
+
+ private:
+  template <class Model, class Stream>
+  void train_base(const std::string& name, const Training& how, const Stream& stream) {
+    if (std::filesystem::exists(base_file(name)) && !settings_.retrain) return;
+    auto model = std::make_unique<Model>();
+    calm::nn::initialise(*model, {.seed = settings_.seed + (name == "anchor" ? 1000 : 2000), .deviation = how.deviation});
+    if (run(name, *model, how, stream) >= 0) calm::io::save_module(*model, base_file(name));
+  }
+
+  template <class Model, class Fresh>
+  double train_or_load(Model& model, const std::string& row, const Fresh& fresh) {
+    const std::string file = result_file(row) + ".safetensors";
+    if (std::filesystem::exists(file) && !settings_.retrain) {
+      try {
+        calm::load_bridges(model, file);
+        return 0;
+      } catch (const calm::Error&) {
+        // of other bases: trained again below
+      }
+    }
+    fresh();
+    const double seconds =
+        run(row, model, settings_.composition, composition_stream<S>(book_, settings_.seed));
+    calm::save_bridges(model, file);
+    return seconds;
+  }
+
+  template <class Model, class Stream>
+  double run(const std::string& name, Model& model, const Training& how, const Stream& stream) {
+    const auto result = calm::train::fit(model, stream,
+                                         {.steps = how.steps,
+                                          .batch_size = how.batch_size,
+                                          .learning_rate = how.learning_rate,
+                                          .final_fraction = 0.02,
+                                          .warmup_steps = how.steps / 20 + 1,
+                                          .clip_norm = 1.0,
+                                          .adamw = {.beta2 = 0.98, .weight_decay = how.weight_decay},
+                                          .name = name,
+                                          .progress = settings_.progress,
+                                          .metrics = result_file(name) + ".jsonl"});
+    return result.seconds;
+  }
+
+  Settings settings_;
+  KeyBook<S> book_;
+};
+
+}  // namespace kv

@@ -1,0 +1,92 @@
+/// \file  The models of the experiment and what each is trained on.
+#pragma once
+
+#include <cstdint>
+
+#include <calm/compose/compose.hpp>
+#include <calm/nn/transformer.hpp>
+
+#include "task.hpp"
+
+namespace kv {
+
+/// The anchor: knows numbers. Its first block sees one token alone, so that operands are read from block 1 on and a
+/// link at block 0 comes in time (docs/kv_arithmetic.md has the measurements).
+template <class S>
+struct AnchorSpec {
+  static constexpr calm::nn::TransformerConfig config{.vocab = S::vocab,
+                                                      .hidden = 128,
+                                                      .layers = 5,
+                                                      .heads = 4,
+                                                      .inner = 384,
+                                                      .context = S::context,
+                                                      .window = 1,
+                                                      .local_layers = 1};
+};
+
+/// The augment: knows keys.
+template <class S>
+struct AugmentSpec {
+  static constexpr calm::nn::TransformerConfig config{
+      .vocab = S::vocab, .hidden = 64, .layers = 3, .heads = 4, .inner = 192, .context = S::context};
+};
+
+template <class S, class Mode = calm::Frozen>
+using Anchor = calm::nn::Transformer<AnchorSpec<S>, float, calm::Cpu, Mode>;
+template <class S, class Mode = calm::Frozen>
+using Augment = calm::nn::Transformer<AugmentSpec<S>, float, calm::Cpu, Mode>;
+
+/// The augment's last state into the anchor's first block.
+using Links = calm::LayerMap<calm::Link<2, 0>>;
+
+template <class S, class Options = calm::bridge::Recency>
+using Composed = calm::Compose<Anchor<S>, Augment<S>, Links, Options>;
+
+/// LoRA on the anchor with as many trainable parameters as the bridges, or the nearest rank below.
+template <class S>
+struct LoraRank {
+  using Spec = AnchorSpec<S>;
+  static constexpr std::size_t per_rank = [] {
+    constexpr auto c = Spec::config;
+    const std::size_t q = c.heads * c.width_of_head(), k = c.key_heads() * c.width_of_head();
+    return c.layers * (2 * (c.hidden + q) + 2 * (c.hidden + k) + 3 * (c.hidden + c.inner_width()));
+  }();
+  static constexpr std::size_t rank = Composed<S>::trainable_parameters / per_rank;
+};
+template <class S>
+using Lora = Anchor<S, calm::nn::LowRank<LoraRank<S>::rank>>;
+
+// The streams of examples. Each is a function of the seed and the example's number.
+
+/// Substitution over all keys, after the colon and in place by turns.
+template <class S>
+auto augment_stream(const KeyBook<S>& book, std::uint64_t seed, bool other_keys) {
+  return [&book, seed, writer = Writer<S>(book, other_keys), e = Expression{}](std::uint64_t i,
+                                                                               Example& out) mutable {
+    draw(book, Keys::all, {seed, 10}, i, e);
+    if (i % 2 == 0) writer.write(Set::substitution, e, out);
+    else writer.write_in_place(e, out);
+  };
+}
+
+/// Arithmetic on numbers, and every fourth time copying them.
+template <class S>
+auto anchor_stream(const KeyBook<S>& book, std::uint64_t seed) {
+  return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
+    draw(book, Keys::all, {seed, 11}, i, e);
+    if (i % 4 == 0) writer.write_echo(e, out);
+    else writer.write(Set::numeric, e, out);
+  };
+}
+
+/// D_C: the three sets over the held-in keys alone; one half KV-Math, a quarter each of the others.
+template <class S>
+auto composition_stream(const KeyBook<S>& book, std::uint64_t seed) {
+  return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
+    static constexpr Set mixture[] = {Set::math, Set::substitution, Set::math, Set::numeric};
+    draw(book, Keys::held_in, {seed, 12}, i, e);
+    writer.write(mixture[i % 4], e, out);
+  };
+}
+
+}  // namespace kv
