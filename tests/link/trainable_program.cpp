@@ -1,11 +1,13 @@
-// The counterpart of the frozen program: what is absent there is found here, under the same names.
-// present: calm::detail::LinearNode<.*, false, true>::backward
-// present: calm::detail::MultiplyNode<.*, true, true>::backward
-// present: calm::Tape<
+// The counterpart of the two programs beside it: what is absent there is found here, under the same names.
+// present: calm::detail::[A-Za-z]+Node<[^\n]*::backward
+// present: calm::Tape<[^>]*>::
 // present: calm::GradientBuffer<
 // present: calm::TrainableParameter<
 // present: calm::kernel::sum_rows
 // present: calm::kernel::multiply_add
+// present: LinearNode<[^\n]*, (true|false), true>::backward
+// present: AddNode<[^\n]*, (true|false), true, false>::backward
+// present: MultiplyNode<[^\n]*, (true|false), true>::backward
 #include "layer.hpp"
 
 int main() {
