@@ -190,7 +190,7 @@ class AtomicFile {
 };
 
 /// Puts `contents` at `path`, whole or not at all.
-inline void write_file(const std::string& path, std::string_view contents) {
+inline void write_file_atomically(const std::string& path, std::string_view contents) {
   AtomicFile file(path);
   file.write(contents);
   file.commit();

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -40,7 +41,7 @@ struct SafetensorsEntry {
 };
 
 /// Keys and values of `__metadata__`.
-using SafetensorsMetadata = std::map<std::string, std::string, std::less<>>;
+using SafetensorsMetadata = std::map<std::string, std::string>;
 
 struct SafetensorsHeader {
   SafetensorsMetadata metadata;

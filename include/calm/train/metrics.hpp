@@ -1,0 +1,108 @@
+/// \file  The log of a training run: JSON, one object per line.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "calm/io/file.hpp"
+#include "calm/tensor/error.hpp"
+
+namespace calm::train {
+
+/// One line of the log.
+struct Metrics {
+  std::uint64_t step = 0;
+  double loss = 0;               ///< nats per token
+  double learning_rate = 0;
+  double gradient_norm = 0;      ///< before clipping
+  double tokens_per_second = 0;
+  double seconds = 0;            ///< since the run (or its resumption) began
+};
+
+namespace detail {
+
+/// A line of JSON in memory of its own.
+class MetricsLine {
+ public:
+  explicit MetricsLine(const Metrics& m) {
+    text("{\"step\":");
+    end_ = std::to_chars(end_, buffer_.data() + buffer_.size(), m.step).ptr;
+    number(",\"loss\":", m.loss);
+    number(",\"lr\":", m.learning_rate);
+    number(",\"grad_norm\":", m.gradient_norm);
+    number(",\"tokens_per_second\":", m.tokens_per_second);
+    number(",\"seconds\":", m.seconds);
+    text("}\n");
+  }
+  std::string_view view() const { return {buffer_.data(), static_cast<std::size_t>(end_ - buffer_.data())}; }
+
+ private:
+  void text(std::string_view s) {
+    std::memcpy(end_, s.data(), s.size());
+    end_ += s.size();
+  }
+  void number(std::string_view key, double value) {
+    text(key);
+    if (std::isfinite(value))
+      end_ = std::to_chars(end_, buffer_.data() + buffer_.size(), value).ptr;  // the shortest that reads back equal
+    else
+      text("null");  // JSON has no NaN
+  }
+
+  std::array<char, 384> buffer_;  // six numbers of at most 24 characters, and the keys
+  char* end_ = buffer_.data();
+};
+
+}  // namespace detail
+
+/// Appends lines {"step", "loss", "lr", "grad_norm", "tokens_per_second", "seconds"} to a file; what is there stays. A
+/// number that is not finite is null. Each line is one write, so other programs may follow the file.
+class MetricsLog {
+ public:
+  /// Opens or creates `path`. Throws `Error`.
+  explicit MetricsLog(std::string path)
+      : path_(std::move(path)), file_(io::detail::open_descriptor(path_, O_RDWR | O_CREAT | O_APPEND, 0666)) {
+    if (file_.get() < 0) fail("cannot open the metrics log", errno);
+    const off_t size = ::lseek(file_.get(), 0, SEEK_END);
+    char last = '\n';
+    if (size > 0 && ::pread(file_.get(), &last, 1, size - 1) == 1 && last != '\n') append("\n");  // cut off by a crash
+  }
+
+  /// Appends a line. Throws `Error` if the disk is full; no half a line is left.
+  void write(const Metrics& metrics) { append(detail::MetricsLine(metrics).view()); }
+
+ private:
+  void append(std::string_view line) {
+    ssize_t n;
+    do n = ::write(file_.get(), line.data(), line.size());
+    while (n < 0 && errno == EINTR);
+    if (n == static_cast<ssize_t>(line.size())) return;
+    const int code = n < 0 ? errno : ENOSPC;
+    struct stat status {};
+    if (n > 0 && ::fstat(file_.get(), &status) == 0 && ::ftruncate(file_.get(), status.st_size - n) != 0) {
+      fail("cannot write, nor remove the half line at its end", code);
+    }
+    fail("cannot write", code);
+  }
+
+  [[noreturn]] void fail(std::string_view what, int code) const {
+    io::detail::throw_system(path_, what, code, "free some space, or log elsewhere");
+  }
+
+  std::string path_;
+  io::detail::Descriptor file_;
+};
+
+}  // namespace calm::train
