@@ -31,7 +31,8 @@ TEST_CASE("gather refuses an index that is not a place along the axis") {
   const auto x = random_tensor<X>(Shape<Batch, Time, Two, Three>(2, 4), 1);
   CHECK_THROWS_WITH(gather<Time>(x, Indices<Batch>::from(Shape<Batch>(2), {3, 4})),
                     "calm::gather: index 4 at [1] is outside the axis of 4");
-  CHECK_THROWS_WITH(gather<Time>(x, Indices<Batch>::from(Shape<Batch>(2), {-1, 0})), Catch::Contains("index -1 at [0]"));
+  CHECK_THROWS_WITH(gather<Time>(x, Indices<Batch>::from(Shape<Batch>(2), {-1, 0})),
+                    Catch::Contains("index -1 at [0]"));
   CHECK_THROWS_AS(gather<Time>(x, Indices<Batch>::from(Shape<Batch>(1), {0})), Error);
 }
 

@@ -25,7 +25,7 @@ void take_rows(Cpu, std::size_t n, std::size_t cols, std::size_t step, const Ind
   });
 }
 
-/// dx[i · step + index[i]] += dy[i], in rows of `cols` elements, for step > 0 and beyond every index: no row is met twice
+/// dx[i · step + index[i]] += dy[i], in rows of `cols` elements; `step` is beyond every index, so no row is met twice
 template <class T>
 void put_rows(Cpu, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* dy, T* dx) {
   using A = Accumulator<T>;

@@ -11,7 +11,7 @@ namespace calm::kernel {
 
 namespace detail {
 
-/// Calls f(scale), scale(c) being weight[c] + offset or, without a weight, 1; one loop for each, so that both vectorise.
+/// Calls f(scale), scale(c) being weight[c] + offset or, without a weight, 1: two types, so that both loops vectorise.
 template <class T, class F>
 void with_scale(const T* weight, Accumulator<T> offset, const F& f) {
   if (weight)

@@ -12,8 +12,8 @@ namespace calm::kernel {
 
 namespace detail {
 
-/// Σ f(i) for i in [0, n): sixteen interleaved sums, so that it vectorises, folded into a double every 1024 elements, so
-/// that float loses little; one fixed order.
+/// Σ f(i) for i in [0, n), in one fixed order: sixteen interleaved sums, so that it vectorises, folded into a double
+/// every 1024 elements, so that float loses little.
 template <class A, class F>
 A sum_of(std::size_t n, const F& f) {
   constexpr std::size_t lanes = 16, block = 1024;
