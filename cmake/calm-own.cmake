@@ -1,6 +1,10 @@
 # What calm's own programs (tests, examples, benchmarks) share, and no consumer gets.
 
 set(calm_warnings -Wall -Wextra -Wconversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 takes the undefined operands of its own AVX-512 intrinsics for mistakes (GCC bug 105593).
+  list(APPEND calm_warnings -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
 
 if(PROJECT_IS_TOP_LEVEL)
   find_program(CALM_CCACHE ccache)
