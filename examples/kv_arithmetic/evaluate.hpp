@@ -39,7 +39,9 @@ double evaluate(const Model& model, const KeyBook<S>& book, Set set, Keys keys, 
     }
     const auto found = calm::generate(model, std::span<const std::vector<Index>>(prompts),
                                       {.max_new_tokens = longest + 1, .end_token = S::end});
-    for (std::size_t i = 0; i < found.size(); ++i) right += found[i] == answers[i];
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      right += result_of<S>(set, found[i]) == result_of<S>(set, answers[i]);
+    }
   }
   return 100.0 * static_cast<double>(right) / static_cast<double>(count);
 }

@@ -16,19 +16,27 @@ template <class S>
 struct AnchorSpec {
   static constexpr calm::nn::TransformerConfig config{.vocab = S::vocab,
                                                       .hidden = 128,
-                                                      .layers = 5,
+                                                      .layers = 4,
                                                       .heads = 4,
                                                       .inner = 384,
                                                       .context = S::context,
+                                                      .positions = calm::nn::PositionKind::learned,
                                                       .window = 1,
                                                       .local_layers = 1};
 };
 
-/// The augment: knows keys.
+/// The augment: knows keys. GPT-2's kind of block, where the anchor is of Llama's.
 template <class S>
 struct AugmentSpec {
-  static constexpr calm::nn::TransformerConfig config{
-      .vocab = S::vocab, .hidden = 64, .layers = 3, .heads = 4, .inner = 192, .context = S::context};
+  static constexpr calm::nn::TransformerConfig config{.vocab = S::vocab,
+                                                      .hidden = 64,
+                                                      .layers = 3,
+                                                      .heads = 4,
+                                                      .context = S::context,
+                                                      .norm = calm::nn::NormKind::layer,
+                                                      .mlp = calm::nn::MlpKind::gelu_tanh,
+                                                      .positions = calm::nn::PositionKind::learned,
+                                                      .bias = true};
 };
 
 template <class S, class Mode = calm::Frozen>
@@ -58,14 +66,14 @@ using Lora = Anchor<S, calm::nn::LowRank<LoraRank<S>::rank>>;
 
 // The streams of examples. Each is a function of the seed and the example's number.
 
-/// Substitution over all keys, after the colon and in place by turns.
+/// Substitution over all keys, after the colon and in place by turns; half of the latter on numbers, which stay.
 template <class S>
 auto augment_stream(const KeyBook<S>& book, std::uint64_t seed, bool other_keys) {
   return [&book, seed, writer = Writer<S>(book, other_keys), e = Expression{}](std::uint64_t i,
                                                                                Example& out) mutable {
     draw(book, Keys::all, {seed, 10}, i, e);
     if (i % 2 == 0) writer.write(Set::substitution, e, out);
-    else writer.write_in_place(e, out);
+    else writer.write_in_place(e, i % 4 == 1, out);
   };
 }
 

@@ -3,15 +3,20 @@
 /// An operand always takes `digits` tokens: a number is its digits, zero-padded; a key is one token of its own (the
 /// paper draws keys from the tokenizer's vocabulary) and fillers behind it. With two digits:
 ///
-///     KV-Substitution    zorb _ + ek _ * miw _ :  ->  1 7 + 0 5 * 4 2
-///     Numeric-Arithmetic 1 7 + 0 5 * 4 2 =        ->  + 7 2 2          (227, sign first, lowest digit first)
-///     KV-Math            zorb _ + ek _ * miw _ =  ->  + 7 2 2
+///     KV-Substitution    zorb _ - ek _ :  ->  1 7 - 4 2
+///     Numeric-Arithmetic 1 7 - 4 2 =      ->  - 5 2         (-25: sign first, lowest digit first)
+///     KV-Math            zorb _ - ek _ =  ->  - 5 2
+///
+/// A product shows its working, one partial product for each digit: 1 7 * 4 2 = -> 4 3 0 8 6 0 + 4 1 7 (34, 68, 714),
+/// and so does every intermediate result of longer expressions. What counts is the result at the end.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,8 +44,9 @@ struct Scale {
   // The vocabulary. The last `keys` tokens are the keys of the control that knows other keys.
   static constexpr Index end = 0, digit = 1, op = 11, equals = 14, colon = 15, filler = 16, key = 17;
   static constexpr std::size_t vocab = static_cast<std::size_t>(key) + 2 * keys;
-  /// The longest text: a substitution, with its end.
-  static constexpr std::size_t context = 2 * (max_operands * (digits + 1)) + 8;
+  /// The longest text: the expression, and the working of max_operands - 1 products.
+  static constexpr std::size_t context =
+      2 * max_operands * (digits + 1) + (max_operands - 1) * (digits * (max_operands * digits + 1) + max_operands * digits + 2) + 8;
 };
 
 /// Operands by index (of a key, or the value itself), and the operators between them.
@@ -48,20 +54,6 @@ struct Expression {
   std::vector<std::uint32_t> operands;
   std::vector<Operator> operators;
 };
-
-/// The usual precedence: products first, then from left to right.
-inline std::int64_t evaluate(const Expression& e) {
-  std::int64_t sum = 0, product = e.operands[0];
-  for (std::size_t i = 0; i < e.operators.size(); ++i) {
-    const std::int64_t next = e.operands[i + 1];
-    switch (e.operators[i]) {
-      case Operator::times: product *= next; break;
-      case Operator::plus: sum += product, product = next; break;
-      case Operator::minus: sum += product, product = -next; break;
-    }
-  }
-  return sum + product;
-}
 
 /// Keys with their values. A function of the seed alone.
 template <class S>
@@ -133,7 +125,7 @@ class Writer {
     if (set == Set::substitution)
       expression(e, false, out.tokens);
     else
-      answer(value_of(e), out.tokens);
+      answer(e, out.tokens);
     out.tokens.push_back(S::end);
   }
 
@@ -148,23 +140,17 @@ class Writer {
     out.tokens.push_back(S::end);
   }
 
-  /// KV-Substitution in place: at each token of a key, the digit that stands there once the key is replaced.
-  void write_in_place(const Expression& e, Example& out) const {
+  /// KV-Substitution in place: at each token of an operand, the digit that stands there once keys are replaced. With
+  /// `as_keys` false the operands are numbers, which stay as they are.
+  void write_in_place(const Expression& e, bool as_keys, Example& out) const {
     out.tokens.clear();
     out.labels.clear();
     out.prompt = 0;
-    expression(e, true, out.tokens);
+    expression(e, as_keys, out.tokens);
     expression(e, false, out.labels);
     for (Index& label : out.labels) {
       if (label >= S::op) label = calm::ignored_target;
     }
-  }
-
-  /// The value of an expression of keys.
-  std::int64_t value_of(const Expression& e) const {
-    Expression numbers = e;
-    for (auto& o : numbers.operands) o = book_->value(o);
-    return evaluate(numbers);
   }
 
  private:
@@ -184,18 +170,53 @@ class Writer {
     for (std::size_t i = S::digits; i-- > 0; value /= 10) d[i] = S::digit + static_cast<Index>(value % 10);
     out.insert(out.end(), d.begin(), d.end());
   }
-  void answer(std::int64_t value, std::vector<Index>& out) const {
+  /// Usual precedence: products first, each with its partial products, then sums from left to right.
+  void answer(const Expression& e, std::vector<Index>& out) const {
+    std::vector<std::int64_t> terms;
+    for (std::size_t k = 0; k < e.operands.size(); ++k) {
+      std::int64_t term = book_->value(e.operands[k]);
+      for (std::size_t width = S::digits; k < e.operators.size() && e.operators[k] == Operator::times; ++k) {
+        const std::int64_t next = book_->value(e.operands[k + 1]);
+        std::int64_t rest = next;
+        for (std::size_t d = 0; d < S::digits; ++d, rest /= 10) digits_low_first(term * (rest % 10), width + 1, out);
+        term *= next;
+        width += S::digits;
+        signed_result(term, out);
+      }
+      terms.push_back(term);
+    }
+    std::int64_t sum = terms[0];
+    std::size_t term = 1;
+    for (Operator o : e.operators) {
+      if (o == Operator::times) continue;
+      sum += o == Operator::plus ? terms[term] : -terms[term];
+      ++term;
+      signed_result(sum, out);
+    }
+  }
+  static void signed_result(std::int64_t value, std::vector<Index>& out) {
     out.push_back(S::op + static_cast<Index>(value < 0 ? Operator::minus : Operator::plus));
-    value = std::llabs(value);
-    do {
+    digits_low_first(std::llabs(value), 1, out);
+  }
+  /// At least `width` digits.
+  static void digits_low_first(std::int64_t value, std::size_t width, std::vector<Index>& out) {
+    for (std::size_t i = 0; i < width || value > 0; ++i, value /= 10) {
       out.push_back(S::digit + static_cast<Index>(value % 10));
-      value /= 10;
-    } while (value > 0);
+    }
   }
 
   const KeyBook<S>* book_;
   Index first_key_;
 };
+
+/// What counts of an answer: all of a substitution, else the last signed result.
+template <class S>
+std::vector<Index> result_of(Set set, const std::vector<Index>& answer) {
+  if (set == Set::substitution) return answer;
+  const auto is_sign = [](Index t) { return t >= S::op && t < S::equals; };
+  const auto sign = std::find_if(answer.rbegin(), answer.rend(), is_sign);
+  return sign == answer.rend() ? std::vector<Index>{} : std::vector<Index>(std::prev(sign.base()), answer.end());
+}
 
 /// Tokens as text, for people.
 template <class S>

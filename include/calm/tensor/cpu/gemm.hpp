@@ -12,6 +12,7 @@
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #endif
 #include <Eigen/Core>

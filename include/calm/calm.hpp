@@ -1,0 +1,10 @@
+/// \file  Everything.
+#pragma once
+
+#include "calm/compose.hpp"
+#include "calm/generate/generate.hpp"
+#include "calm/io.hpp"
+#include "calm/nn.hpp"
+#include "calm/tensor.hpp"
+#include "calm/train.hpp"
+#include "calm/version.hpp"

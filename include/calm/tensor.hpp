@@ -1,0 +1,21 @@
+/// \file  The ground floor: tensors, autodiff and all operations.
+#pragma once
+
+#include "calm/tensor/ops/activation.hpp"
+#include "calm/tensor/ops/arithmetic.hpp"
+#include "calm/tensor/ops/attention.hpp"
+#include "calm/tensor/ops/cast.hpp"
+#include "calm/tensor/ops/cross_entropy.hpp"
+#include "calm/tensor/ops/dropout.hpp"
+#include "calm/tensor/ops/embedding.hpp"
+#include "calm/tensor/ops/gated.hpp"
+#include "calm/tensor/ops/gather.hpp"
+#include "calm/tensor/ops/linear.hpp"
+#include "calm/tensor/ops/norm.hpp"
+#include "calm/tensor/ops/reduce.hpp"
+#include "calm/tensor/ops/reshape.hpp"
+#include "calm/tensor/ops/rope.hpp"
+#include "calm/tensor/ops/softmax.hpp"
+#include "calm/tensor/philox.hpp"
+#include "calm/tensor/tensor.hpp"
+#include "calm/tensor/var.hpp"
