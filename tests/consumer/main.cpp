@@ -1,6 +1,5 @@
 // A stranger's program: the header, an operation, the version.
-#include <calm/tensor/ops/linear.hpp>
-#include <calm/version.hpp>
+#include <calm/calm.hpp>
 #include <iostream>
 
 struct Hidden {
