@@ -26,7 +26,8 @@ struct BridgeConfig {
   std::size_t heads = 0;            ///< 0: as many as the anchor's self-attention
   bool normalise_query = true;      ///< RMSNorm on the anchor's state before W_Q
   bool normalise_augment = true;    ///< RMSNorm on the augment's state before the projection
-  double recency = 0;               ///< > 0: head h of n loses recency · 2^(-8h/n) per position of distance (ALiBi)
+  double recency = 0;               ///< what the first head's scores lose per position of distance (ALiBi); 0: nothing
+  double recency_octaves = 8;       ///< how many times that halves from head 0 to head n: slope · 2^(-octaves · h / n)
   BridgeMask mask = BridgeMask::causal;
 };
 
@@ -41,13 +42,17 @@ struct Normalised {
 struct Paper {
   static constexpr BridgeConfig config{.normalise_query = false, .normalise_augment = false};
 };
-/// Normalised, with heads of graded reach: the steep ones read the same place of the text from the first step on.
-struct Recency {
+/// Normalised, with heads of graded reach, from the same place of the text to all of it.
+struct Graded {
   static constexpr BridgeConfig config{.recency = 4};
 };
-/// `Recency` under the encoder mask: the paper's control.
+/// Normalised, every head drawn to the same place of the text.
+struct Local {
+  static constexpr BridgeConfig config{.recency = 4, .recency_octaves = 0};
+};
+/// `Local` under the encoder mask: the paper's control.
 struct Encoder {
-  static constexpr BridgeConfig config{.recency = 4, .mask = BridgeMask::encoder};
+  static constexpr BridgeConfig config{.recency = 4, .recency_octaves = 0, .mask = BridgeMask::encoder};
 };
 
 }  // namespace bridge
@@ -113,11 +118,18 @@ struct Bridge {
     return h_plus(h, calm::attention(queries(h), Cached{cache.keys()}, Cached{cache.values()}, seen, options()));
   }
 
-  /// Projects new augment states into `cache`.
+  /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice D_anchor.
+  struct Folded {
+    Tensor<T, Device, Wide, nn::Hidden<Augment>> key, value;
+  };
+  Folded fold() const { return {times_projection(k_proj), times_projection(v_proj)}; }
+
+  /// Puts the keys and values of new augment states into `cache`.
   template <Operand A>
-  void remember(const A& a, const nn::Layout<Device>& layout, Cache& cache) const {
-    const auto p = projected(a);
-    cache.put(value(keys(p)), value(values(p)), layout);
+  void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache& cache) const {
+    const auto n = normalised(a);
+    cache.put(value(split<Wide, Head, Width>(linear(n, folded.key))),
+              value(split<Wide, Head, Width>(linear(n, folded.value))), layout);
   }
 
   void visit(auto&& v) {
@@ -133,11 +145,12 @@ struct Bridge {
  private:
   static constexpr double eps = 1e-6;
 
-  // Slopes in geometric progression from `recency` down to recency / 256, as ALiBi's.
+  // Slopes in geometric progression, as ALiBi's.
   static AttentionOptions<Head::extent> options() {
     AttentionOptions<Head::extent> o;
     for (std::size_t h = 0; h < Head::extent; ++h) {
-      o.recency[h] = config.recency * std::exp2(-8.0 * static_cast<double>(h) / static_cast<double>(Head::extent));
+      const double share = static_cast<double>(h) / static_cast<double>(Head::extent);
+      o.recency[h] = config.recency * std::exp2(-config.recency_octaves * share);
     }
     return o;
   }
@@ -150,12 +163,24 @@ struct Bridge {
       return split<Wide, Head, Width>(q_proj(h));
   }
   template <Operand A>
-  auto projected(const A& a) const {
+  auto normalised(const A& a) const {
     if constexpr (config.normalise_augment)
-      return proj(norm_augment(a, eps));
+      return norm_augment(a, eps);
     else
-      return proj(a);
+      return a;
   }
+  template <Operand A>
+  auto projected(const A& a) const {
+    return proj(normalised(a));
+  }
+  static Tensor<T, Device, Wide, nn::Hidden<Augment>> product(const T* in, const T* project) {
+    constexpr std::size_t width = nn::Hidden<Anchor>::extent, from = nn::Hidden<Augment>::extent;
+    Tensor<T, Device, Wide, nn::Hidden<Augment>> w{{}};
+    kernel::gemm(Device{}, kernel::Op::none, kernel::Op::none, Wide::extent, from, width, one<T>, {in, width},
+                 {project, from}, false, {w.mutable_data(), from});
+    return w;
+  }
+  auto times_projection(const In& in) const { return product(in.weight.value().data(), proj.weight.value().data()); }
   template <Operand P>
   auto keys(const P& p) const {
     return split<Wide, Head, Width>(k_proj(p));

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -90,6 +92,7 @@ class Compose {
     typename Anchor::Caches anchor;
     typename augment_type::Caches augment;
     std::array<typename bridge_type::Cache, links> bridges;
+    std::array<typename bridge_type::Folded, links> folded;
     bool has_prompt = false;
   };
 
@@ -97,10 +100,11 @@ class Compose {
   augment_type augment;
   std::array<bridge_type, links> bridges;
 
-  /// Fresh bridges: the composition is exactly the anchor, bit for bit.
-  void initialise_bridges(std::uint64_t seed = 0, double deviation = 0.02) {
+  /// Fresh bridges: W_O zero, so the composition is exactly the anchor, bit for bit; the other matrices normal with
+  /// variance 1 / (width of their input).
+  void initialise_bridges(std::uint64_t seed = 0) {
     nn::for_each_trainable(*this, [&](const std::string& path, auto& p) {
-      nn::initialise_parameter(path, p, {.seed = seed, .deviation = deviation});
+      nn::initialise_parameter(path, p, {.seed = seed, .deviation = 0});
       if (path.ends_with("o_proj.weight")) nn::detail::assign_constant(p, 0);
     });
   }
@@ -118,9 +122,13 @@ class Compose {
     return anchor.head_loss(states(tokens, layout), targets);
   }
 
-  static Caches make_caches(std::size_t batch, std::size_t capacity) {
-    Caches caches{Anchor::make_caches(batch, capacity), augment_type::make_caches(batch, capacity), {}, false};
-    for (auto& c : caches.bridges) c = typename bridge_type::Cache(batch, capacity);
+  /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges' projections are folded as they stand now.
+  Caches make_caches(std::size_t batch, std::size_t capacity) const {
+    Caches caches{Anchor::make_caches(batch, capacity), augment_type::make_caches(batch, capacity), {}, {}};
+    for (std::size_t i = 0; i < links; ++i) {
+      caches.bridges[i] = typename bridge_type::Cache(batch, capacity);
+      caches.folded[i] = bridges[i].fold();
+    }
     return caches;
   }
 
@@ -161,7 +169,7 @@ class Compose {
   void read_augment(const Tokens& tokens, const Layout& layout, Caches& caches) const {
     if (Options::config.mask == BridgeMask::encoder && std::exchange(caches.has_prompt, true)) return;
     const auto linked = augment_states(tokens, layout, &caches.augment);
-    for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], layout, caches.bridges[i]);
+    for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], layout, caches.folded[i], caches.bridges[i]);
   }
 
   /// The anchor from embedding to last block, with `apply(i, state)` after link i's layer. Between links, blocks run in

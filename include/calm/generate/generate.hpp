@@ -52,7 +52,7 @@ std::vector<std::vector<Index>> generate(const Model& model, std::span<const std
   std::size_t time = 0;
   for (const auto& p : prompts) time = std::max(time, p.size());
 
-  auto caches = Model::make_caches(batch, time + options.max_new_tokens);
+  auto caches = model.make_caches(batch, time + options.max_new_tokens);
   std::vector<std::vector<Index>> output(batch);
   std::vector<Index> start(batch, 0), count(batch), last(batch);
   std::vector<bool> ended(batch, false);

@@ -15,7 +15,7 @@ namespace calm::nn {
 /// How a transformer's parameters begin (Radford et al. 2019, GPT-2).
 struct Initialisation {
   std::uint64_t seed = 0;
-  double deviation = 0.02;         ///< of matrices
+  double deviation = 0.02;         ///< of matrices; 0: 1 / sqrt(width of the input)
   double residual_deviation = 0;   ///< of matrices that write to the residual stream; 0: the same
 };
 
@@ -62,7 +62,9 @@ void initialise_parameter(const std::string& path, P& parameter, const Initialis
     detail::assign_normal(parameter, key, 1 / std::sqrt(static_cast<double>(LastAxisOf<T>::extent)));
   } else {
     const bool residual = ends("o_proj.weight") || ends("down_proj.weight");
-    detail::assign_normal(parameter, key, residual && how.residual_deviation > 0 ? how.residual_deviation : how.deviation);
+    double deviation = residual && how.residual_deviation > 0 ? how.residual_deviation : how.deviation;
+    if (deviation == 0) deviation = 1 / std::sqrt(static_cast<double>(LastAxisOf<T>::extent));
+    detail::assign_normal(parameter, key, deviation);
   }
 }
 

@@ -162,7 +162,10 @@ class Storage {
     if (block_ == nullptr) return nullptr;
     return block_->external ? block_->external : static_cast<void*>(block_ + 1);
   }
-  bool unique() const { return block_ && block_->references.load(std::memory_order_acquire) == 1; }
+  /// Whether this handle alone may write the block: nobody else holds it, and it is not a mapped file.
+  bool unique() const {
+    return block_ && !block_->external && block_->references.load(std::memory_order_acquire) == 1;
+  }
   explicit operator bool() const { return block_ != nullptr; }
 
  private:
