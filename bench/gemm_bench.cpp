@@ -1,7 +1,7 @@
 /// \file  The host's matrix product in the shapes of small models, fp32.
 ///
-/// A product of m × n with an inner extent k takes 2·m·n·k FLOPs. Arguments: rows (tokens), width of the input, width of
-/// the output. `forward` is x·Wᵀ, `input_gradient` dy·W, `weight_gradient` dyᵀ·x, as `calm::linear` calls them.
+/// A product of m × n with an inner extent k takes 2·m·n·k FLOPs. Arguments: rows (tokens), width of the input, width
+/// of the output. `forward` is x·Wᵀ, `input_gradient` dy·W, `weight_gradient` dyᵀ·x, as `calm::linear` calls them.
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
