@@ -12,28 +12,9 @@
 
 #include "evaluate.hpp"
 #include "models.hpp"
+#include "run.hpp"
 
 namespace kv {
-
-struct Training {
-  std::size_t steps;
-  std::size_t batch_size;
-  double learning_rate;
-  double weight_decay = 0.1;
-  double deviation = 0.02;  ///< of fresh matrices
-};
-
-struct Settings {
-  std::uint64_t seed = 1;
-  std::string bases = "bases";    ///< where base models are kept
-  std::string out = "results";    ///< where bridges, metrics and the table go
-  bool retrain = false;           ///< train what is there once more
-  bool progress = true;
-  std::size_t evaluated = 1000;   ///< expressions per set
-  Training augment{2000, 128, 3e-3};
-  Training anchor{20000, 256, 2e-3};
-  Training composition{1500, 64, 3e-3};
-};
 
 /// One line of the table.
 struct Row {
@@ -71,7 +52,7 @@ class Experiment {
   }
 
   /// Trains bridges between the anchor and the named augment ("augment", "vanilla", "random"), or loads those of before.
-  template <class Options = calm::bridge::Recency>
+  template <class Options = calm::bridge::Local>
   Row composed_row(const std::string& row, const std::string& augment) {
     using Model = Composed<S, Options>;
     auto model = std::make_unique<Model>();

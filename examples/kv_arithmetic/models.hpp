@@ -47,7 +47,7 @@ using Augment = calm::nn::Transformer<AugmentSpec<S>, float, calm::Cpu, Mode>;
 /// The augment's last state into the anchor's first block.
 using Links = calm::LayerMap<calm::Link<2, 0>>;
 
-template <class S, class Options = calm::bridge::Recency>
+template <class S, class Options = calm::bridge::Local>
 using Composed = calm::Compose<Anchor<S>, Augment<S>, Links, Options>;
 
 /// LoRA on the anchor with as many trainable parameters as the bridges, or the nearest rank below.
@@ -87,13 +87,19 @@ auto anchor_stream(const KeyBook<S>& book, std::uint64_t seed) {
   };
 }
 
-/// D_C: the three sets over the held-in keys alone; one half KV-Math, a quarter each of the others.
+/// D_C: the three sets over the held-in keys alone, an eighth each of KV-Substitution and Numeric-Arithmetic, the rest
+/// KV-Math: at first with one key among numbers, which is what shows the bridges where a value belongs.
 template <class S>
 auto composition_stream(const KeyBook<S>& book, std::uint64_t seed) {
   return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
-    static constexpr Set mixture[] = {Set::math, Set::substitution, Set::math, Set::numeric};
     draw(book, Keys::held_in, {seed, 12}, i, e);
-    writer.write(mixture[i % 4], e, out);
+    switch (i % 8) {
+      case 0: writer.write(Set::substitution, e, out); break;
+      case 1: writer.write(Set::numeric, e, out); break;
+      case 2:
+      case 3: writer.write(Set::math, e, out); break;
+      default: writer.write_mixed(e, (i / 8) % e.operands.size(), out);
+    }
   };
 }
 

@@ -129,6 +129,18 @@ class Writer {
     out.tokens.push_back(S::end);
   }
 
+  /// KV-Math with one key and numbers: operand `kept` is a key, the others are their values. A step between
+  /// numbers and keys: with the rest known, each digit of the answer speaks of one key alone.
+  void write_mixed(const Expression& e, std::size_t kept, Example& out) const {
+    out.tokens.clear();
+    out.labels.clear();
+    for (std::size_t k = 0; k < e.operands.size(); ++k) operand(e, k, k == kept, out.tokens);
+    out.tokens.push_back(S::equals);
+    out.prompt = out.tokens.size();
+    answer(e, out.tokens);
+    out.tokens.push_back(S::end);
+  }
+
   /// Numbers to be written again: "1 7 + 0 5 :" -> "1 7 + 0 5". The anchor's general skill of copying.
   void write_echo(const Expression& e, Example& out) const {
     out.tokens.clear();
@@ -155,14 +167,16 @@ class Writer {
 
  private:
   void expression(const Expression& e, bool as_keys, std::vector<Index>& out) const {
-    for (std::size_t k = 0; k < e.operands.size(); ++k) {
-      if (k > 0) out.push_back(S::op + static_cast<Index>(e.operators[k - 1]));
-      if (as_keys) {
-        out.push_back(first_key_ + static_cast<Index>(e.operands[k]));
-        out.insert(out.end(), S::digits - 1, S::filler);
-      } else {
-        number(book_->value(e.operands[k]), out);
-      }
+    for (std::size_t k = 0; k < e.operands.size(); ++k) operand(e, k, as_keys, out);
+  }
+  /// Operand `k`, with the operator before it.
+  void operand(const Expression& e, std::size_t k, bool as_key, std::vector<Index>& out) const {
+    if (k > 0) out.push_back(S::op + static_cast<Index>(e.operators[k - 1]));
+    if (as_key) {
+      out.push_back(first_key_ + static_cast<Index>(e.operands[k]));
+      out.insert(out.end(), S::digits - 1, S::filler);
+    } else {
+      number(book_->value(e.operands[k]), out);
     }
   }
   void number(std::uint32_t value, std::vector<Index>& out) const {

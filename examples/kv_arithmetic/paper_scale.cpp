@@ -1,0 +1,9 @@
+#include "commands.hpp"
+
+namespace kv {
+
+void run_paper_scale(const std::string& command, const Settings& settings, std::size_t shown) {
+  run_scale<Scale<25'000, 5, 3, 6>>(command, settings, shown);
+}
+
+}  // namespace kv

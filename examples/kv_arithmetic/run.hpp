@@ -1,0 +1,36 @@
+/// \file  The settings of the experiment, and its scales: each is compiled in a file of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace kv {
+
+/// How a model is trained.
+struct Training {
+  std::size_t steps;
+  std::size_t batch_size;
+  double learning_rate;
+  double weight_decay = 0.1;
+  double deviation = 0.02;  ///< of fresh matrices
+};
+
+struct Settings {
+  std::uint64_t seed = 1;
+  std::string bases = "bases";    ///< where base models are kept
+  std::string out = "results";    ///< where bridges, metrics and the table go
+  bool retrain = false;           ///< train what is there once more
+  bool progress = true;
+  std::size_t evaluated = 1000;   ///< expressions per set
+  Training augment{2000, 128, 3e-3};
+  Training anchor{20000, 256, 2e-3};
+  Training composition{1500, 64, 3e-3};
+};
+
+/// The default: what two CPU cores train in minutes. 1 000 keys with the values 0 to 999, two operands.
+void run_default_scale(const std::string& command, const Settings& settings, std::size_t shown);
+/// The numbers of the paper's §4.1: 25 000 keys and values, three to six operands. For a GPU.
+void run_paper_scale(const std::string& command, const Settings& settings, std::size_t shown);
+
+}  // namespace kv
