@@ -19,7 +19,7 @@
 namespace kv {
 
 /// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores.
-void run_jobs(const std::vector<std::function<void()>>& jobs) {
+inline void run_jobs(const std::vector<std::function<void()>>& jobs) {
   std::atomic<std::size_t> next = 0;
   std::exception_ptr failure;
   std::mutex mutex;

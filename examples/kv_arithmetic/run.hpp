@@ -23,9 +23,9 @@ struct Settings {
   bool retrain = false;           ///< train what is there once more
   bool progress = true;
   std::size_t evaluated = 1000;   ///< expressions per set
-  Training augment{2000, 128, 3e-3};
-  Training anchor{20000, 256, 2e-3};
-  Training composition{1500, 64, 3e-3};
+  Training augment{800, 96, 3e-3};
+  Training anchor{5000, 96, 2e-3};
+  Training composition{1500, 64, 5e-3};
 };
 
 /// The default: what two CPU cores train in minutes. 1 000 keys with the values 0 to 999, two operands.
