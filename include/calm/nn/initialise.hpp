@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "calm/nn/config.hpp"
 #include "calm/nn/module.hpp"
 #include "calm/tensor/philox.hpp"
 
