@@ -1,6 +1,7 @@
 /// \file  Compose: a frozen anchor that reads a frozen augment through trained bridges.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -79,7 +80,7 @@ class Compose {
   using map = Map;
   using options = Options;
   /// All of the augment that exists: nothing beyond its last link.
-  using augment_type = typename Augment::template Prefix<Map::last_augment_layer + 1>;
+  using augment_type = typename Augment::template Prefix<std::min(Map::last_augment_layer + 1, Augment::depth)>;
   using bridge_type = Bridge<spec, typename Augment::spec, value_type, device, Options>;
   using Tokens = nn::Tokens<device>;
   using Layout = nn::Layout<device>;

@@ -50,7 +50,8 @@ template <class Anchor, class Augment, std::size_t N>
 struct UniformMap {
   static_assert(N > 0 && N <= Anchor::depth && N <= Augment::depth,
                 "calm::Uniform: more links than one of the models has layers");
-  using type = decltype(uniform_map<N, Augment::depth, Anchor::depth, 0, 0>(std::make_index_sequence<N>{}));
+  static constexpr std::size_t n = N <= Anchor::depth && N <= Augment::depth ? N : 1;  // one error, not two
+  using type = decltype(uniform_map<n, Augment::depth, Anchor::depth, 0, 0>(std::make_index_sequence<n>{}));
 };
 
 // The middle half of each model, widened to n layers where half is too few.

@@ -129,10 +129,12 @@ void backward(const Loss& loss) {
                 "calm::backward: the loss is a Tensor, so nothing that it was computed from is trainable");
   using T = ValueOf<Loss>;
   static_assert(T::rank == 1 && LastAxisOf<T>::extent == 1, "calm::backward: the loss must be a scalar (axis One)");
-  detail::require(loss.tape != nullptr, [] {
-    return std::string("calm::backward: the loss was computed outside a recording; hold tape.record() around it");
-  });
-  loss.tape->template backward<typename T::value_type>(loss.slot);
+  if constexpr (is_var<Loss>) {
+    detail::require(loss.tape != nullptr, [] {
+      return std::string("calm::backward: the loss was computed outside a recording; hold tape.record() around it");
+    });
+    loss.tape->template backward<typename T::value_type>(loss.slot);
+  }
 }
 
 /// Modes: what the parameters of a module are.

@@ -129,8 +129,12 @@ struct ScaleNode {
 /// x + y.   x: [...], y: the same axes, or x's last axis alone
 template <Operand X, Operand Y>
 auto operator+(const X& x, const Y& y) {
-  static_assert(Broadcastable<X, Y>, "calm::operator+: y has neither the axes of x nor its last axis alone");
-  if constexpr (Broadcastable<X, Y>) return detail::add_or_subtract<false>(x, y);
+  constexpr bool fits = Broadcastable<X, Y>;  // a plain bool: g++ would explain the concept at length
+  static_assert(fits, "calm::operator+: y has neither the axes of x nor its last axis alone");
+  if constexpr (fits)
+    return detail::add_or_subtract<false>(x, y);
+  else
+    return value(x);  // keeps g++ from a second error
 }
 
 /// x - y.   Both: [...]
@@ -143,7 +147,8 @@ auto operator-(const X& x, const Y& y) {
 /// x * y, elementwise.   x: [...], y: the same axes, or x's last axis alone
 template <Operand X, Operand Y>
 auto operator*(const X& x, const Y& y) {
-  static_assert(Broadcastable<X, Y>, "calm::operator*: y has neither the axes of x nor its last axis alone");
+  constexpr bool fits = Broadcastable<X, Y>;  // a plain bool: g++ would explain the concept at length
+  static_assert(fits, "calm::operator*: y has neither the axes of x nor its last axis alone");
   if constexpr (Broadcastable<X, Y>) {
     using In = ValueOf<X>;
     using Other = ValueOf<Y>;
