@@ -9,7 +9,6 @@
 #include <string>
 
 #include "calm/compose/bridge_file.hpp"
-#include "calm/generate/generate.hpp"
 #include "calm/train/fit.hpp"
 #include "compose/models.hpp"
 
@@ -80,22 +79,6 @@ TEST_CASE("cached decoding equals the full forward pass") {
       const auto expected = row(full, b, from + count - 1);
       for (std::size_t v = 0; v < 16; ++v) CHECK(logits[b * 16 + v] == Approx(expected[v]).epsilon(1e-4).margin(2e-5));
     }
-  }
-}
-
-TEST_CASE("greedy decoding in a ragged batch equals decoding without caches") {
-  const auto m = make_small<Model>(true);
-  const std::vector<std::vector<Index>> prompts{{1, 2, 3}, {4, 5, 6, 7, 8, 9, 10}, {11}};
-  const auto found = generate(*m, std::span(prompts), {.max_new_tokens = 10});
-  for (std::size_t b = 0; b < prompts.size(); ++b) {
-    auto text = prompts[b];
-    for (int i = 0; i < 10; ++i) {
-      const auto tokens = nn::Tokens<Cpu>::from(Shape<Batch, Time>(1, text.size()), text.data());
-      const auto logits = row(value(m->logits(tokens, whole(1, text.size()))), 0, text.size() - 1);
-      text.push_back(argmax(logits.data(), logits.size()));
-    }
-    CHECK(found[b] == std::vector<Index>(text.begin() + static_cast<std::ptrdiff_t>(prompts[b].size()), text.end()));
-    CHECK(found[b] == generate(*m, prompts[b], {.max_new_tokens = 10}));
   }
 }
 

@@ -28,8 +28,10 @@ void check_prompts(std::span<const std::vector<Index>> prompts, std::size_t max_
   constexpr std::size_t context = Model::spec::config.context;
   require(!prompts.empty(), [] { return std::string("calm::generate: an empty batch; expected at least one prompt"); });
   for (std::size_t b = 0; b < prompts.size(); ++b) {
-    require(!prompts[b].empty(), [&] { return "calm::generate: prompt " + std::to_string(b) + " is empty"; });
-    require(prompts[b].size() + max_new_tokens <= context + 1, [&] {
+    require(!prompts[b].empty(), [&] {
+      return "calm::generate: prompt " + std::to_string(b) + " is empty; expected at least one token";
+    });
+    require(max_new_tokens <= context && prompts[b].size() <= context + 1 - max_new_tokens, [&] {
       return "calm::generate: prompt " + std::to_string(b) + " has " + std::to_string(prompts[b].size()) +
              " tokens and " + std::to_string(max_new_tokens) + " new ones are asked for; the model's context is " +
              std::to_string(context) + " tokens; shorten the prompt or ask for fewer";

@@ -1,0 +1,65 @@
+#include "calm/generate/sample.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace {
+
+using namespace calm;
+
+/// Σ (found - expected)² / expected of `draws` numbers drawn at `temperature`.
+template <std::size_t N>
+double chi_square(const std::array<float, N>& logits, double temperature, std::size_t draws) {
+  std::array<double, N> expected{}, found{};
+  double total = 0;
+  for (std::size_t i = 0; i < N; ++i) total += expected[i] = std::exp(static_cast<double>(logits[i]) / temperature);
+  for (std::size_t d = 0; d < draws; ++d) {
+    ++found[static_cast<std::size_t>(sample(logits.data(), N, temperature, {.seed = 3, .stream = 1}, d))];
+  }
+  double sum = 0;
+  for (std::size_t i = 0; i < N; ++i) {
+    const double e = expected[i] / total * static_cast<double>(draws);
+    sum += (found[i] - e) * (found[i] - e) / e;
+  }
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("of equal logits the first is the greatest") {
+  const std::array<float, 5> logits{-2, 3, 1, 3, 3};
+  CHECK(argmax(logits.data(), 5) == 1);
+  CHECK(argmax(logits.data(), 1) == 0);
+}
+
+TEST_CASE("draws are distributed as softmax(logits / temperature)") {
+  const std::array<float, 6> logits{0.5f, -1, 2, 0, 1.5f, -2};
+  // Five degrees of freedom: one seed in 10^7 lies beyond 41.
+  for (const double temperature : {0.5, 1.0, 3.0}) CHECK(chi_square(logits, temperature, 100'000) < 41);
+}
+
+TEST_CASE("a draw is a function of the key and the number alone") {
+  const std::vector<float> logits(50, 0.0f);
+  std::size_t equal = 0;
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    const Index here = sample(logits.data(), 50, 1.0, {1, 2}, i);
+    CHECK(here == sample(logits.data(), 50, 1.0, {1, 2}, i));
+    equal += here == sample(logits.data(), 50, 1.0, {1, 3}, i);
+    equal += here == sample(logits.data(), 50, 1.0, {2, 2}, i);
+  }
+  CHECK(equal < 40);  // 8 by chance
+}
+
+TEST_CASE("what is impossible is never drawn, and a low temperature draws the greatest") {
+  constexpr float never = -std::numeric_limits<float>::infinity();
+  const std::array<float, 4> logits{never, 1e4f, 1e4f - 1, never};
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    const Index drawn = sample(logits.data(), 4, 1.0, {5, 5}, i);
+    CHECK((drawn == 1 || drawn == 2));
+    CHECK(sample(logits.data(), 4, 1e-3, {5, 5}, i) == 1);
+  }
+}
