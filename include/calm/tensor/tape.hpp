@@ -1,6 +1,7 @@
 /// \file  The tape: what the forward pass leaves behind for the backward pass.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -133,11 +134,11 @@ class Tape {
     chunk_ = 0;
     offset_ = 0;
     replaying_ = false;
-    ++epoch_;
+    epoch_ = next_epoch();
   }
 
   std::size_t node_count() const { return nodes_; }
-  /// Changes whenever slots of before become void.
+  /// Changes whenever slots of before become void; no two tapes ever have the same, even at one address.
   std::uint64_t epoch() const { return epoch_; }
 
  private:
@@ -179,13 +180,18 @@ class Tape {
     return memory;
   }
 
+  static std::uint64_t next_epoch() {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
   static inline thread_local Tape* active_ = nullptr;
 
   std::vector<std::unique_ptr<std::byte[]>> chunks_;
   std::size_t chunk_ = 0, offset_ = 0, nodes_ = 0;
   NodeHeader* last_ = nullptr;
   std::vector<SlotEntry> slots_;
-  std::uint64_t epoch_ = 1;
+  std::uint64_t epoch_ = next_epoch();
   bool replaying_ = false;
 };
 

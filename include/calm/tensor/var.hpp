@@ -169,10 +169,9 @@ class TrainableParameter {
   Var<T> operator()() const {
     Tape<device>* tape = Tape<device>::active();
     if (tape == nullptr) return {value_, nullptr, 0};
-    if (tape != tape_ || tape->epoch() != epoch_) {
+    if (tape->epoch() != epoch_) {
       gradient_.bytes = value_.size() * sizeof(typename T::value_type);
       slot_ = tape->new_leaf(gradient_);
-      tape_ = tape;
       epoch_ = tape->epoch();
     }
     return {value_, tape, slot_};
@@ -190,7 +189,6 @@ class TrainableParameter {
  private:
   T value_;
   mutable GradientBuffer<device> gradient_;
-  mutable Tape<device>* tape_ = nullptr;
   mutable std::uint64_t epoch_ = 0;
   mutable Slot slot_ = 0;
 };

@@ -82,6 +82,7 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options) {
   std::optional<MetricsLog> log;
   if (!options.metrics.empty()) log.emplace(options.metrics);
   Progress progress(options.name, options.steps, options.progress);
+  optimizer.zero_gradients();  // a run that ended in an exception may have left some
 
   std::vector<Example> examples(options.batch_size);
   Tape<Device> tape;
