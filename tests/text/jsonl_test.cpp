@@ -130,6 +130,13 @@ TEST_CASE("JSONL: without the check, a bad line is found when it is read") {
   CHECK_THAT(error_of("nonsense\n", {.check = false}), Contains(":1: expected JSON"));  // the kind stands in line 1
 }
 
+TEST_CASE("JSONL: a file without line ends is refused before it fills the memory") {
+  const TemporaryFolder folder;
+  put_contents(folder / "data", "[");
+  std::filesystem::resize_file(folder / "data", std::uintmax_t{1} << 29);  // a hole: it takes no room on the disk
+  CHECK_THROWS_WITH(Jsonl::open(folder / "data"), Contains("data:1: expected a line of at most 268435456 bytes"));
+}
+
 TEST_CASE("JSONL: what is no file, or has changed, is not read") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH(Jsonl::open(folder / "none"), Contains("none: cannot open: No such file"));

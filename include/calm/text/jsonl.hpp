@@ -21,6 +21,9 @@
 
 namespace calm::text {
 
+/// The longest line that is read, in bytes: what has none so far is no JSONL, and would fill the memory.
+inline constexpr std::size_t max_jsonl_line_bytes = std::size_t{1} << 28;
+
 struct JsonlOptions {
   /// Reads every line when the file is opened, so that a bad one is known before hours of training. Without: when it
   /// is met.
@@ -108,6 +111,12 @@ class Jsonl {
       }
     }
 
+    void require_short(std::size_t bytes, std::size_t i) const {
+      if (bytes > max_jsonl_line_bytes)
+        detail::fail_line({path, i + 1}, "expected a line of at most " + std::to_string(max_jsonl_line_bytes) +
+                                             " bytes, found a longer one; write one object per line");
+    }
+
     void parse(std::string_view bytes, std::size_t i, JsonlLine& out) const {
       const JsonlPlace place{path, i + 1};
       parse_jsonl_line(bytes, place, out);
@@ -143,7 +152,10 @@ class Jsonl {
         std::string_view left = piece;
         for (std::size_t end; (end = left.find('\n')) != std::string_view::npos; left.remove_prefix(end + 1))
           finish_line(left.substr(0, end), offset + static_cast<std::size_t>(left.data() - piece.data()) + end + 1);
-        if (options.check || begins.size() == 1) carried.append(left);
+        if (options.check || begins.size() == 1) {
+          require_short(carried.size() + left.size(), begins.size() - 1);
+          carried.append(left);
+        }
       }
       if (begins.back() < size) finish_line({}, size);  // no newline at the end of the file
       begins.shrink_to_fit();
@@ -156,6 +168,7 @@ class Jsonl {
                ", counted from 0, found " + std::to_string(i);
       });
       require_unchanged();
+      require_short(begins[i + 1] - begins[i], i);
       std::string bytes(begins[i + 1] - begins[i], '\0');
       read_bytes(begins[i], bytes.data(), bytes.size());
       if (bytes.back() == '\n') bytes.pop_back();
