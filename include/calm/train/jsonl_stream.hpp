@@ -1,0 +1,110 @@
+/// \file  Training examples from a JSONL file: a shuffled endless walk that resumes from an example's number alone.
+///
+/// Stands in train, not in text: it makes train's `Example`, and includes point downward.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "calm/tensor/dtype.hpp"
+#include "calm/tensor/philox.hpp"
+#include "calm/text/jsonl.hpp"
+#include "calm/train/batch.hpp"
+
+namespace calm::train {
+
+/// Turns a text into tokens. It must depend on the text alone, or a resumed run will differ.
+template <class F>
+concept Tokenize = requires(F& f, const std::string& text) {
+  { f(text) } -> std::convertible_to<std::vector<Index>>;
+};
+
+/// What to do with an example of more than `max_tokens`.
+enum class TooLong {
+  refuse,  ///< throw `Error`
+  cut,     ///< drop what comes after, the end token too; a prompt that leaves no room is refused
+};
+
+struct JsonlStreamOptions {
+  std::uint64_t seed = 0;
+  bool shuffle = true;             ///< a new order in each epoch; false: the file's order, over and over
+  std::optional<Index> begin{};    ///< put in front of each example
+  std::optional<Index> end{};      ///< put behind each example, and to be learned
+  std::size_t max_tokens = 0;      ///< of one example, `begin` and `end` included; 0: any number
+  TooLong too_long = TooLong::refuse;
+};
+
+/// An `ExampleStream` over a file: each line once per epoch. Example `i` depends on `i`, the seed and the file alone.
+///
+/// A {"text"} line is learned from its second token on; of a {"prompt", "completion"} line the completion is, each of
+/// the two tokenized by itself: put the blank between them where the tokenizer wants it.
+template <Tokenize F>
+class JsonlStream {
+ public:
+  JsonlStream(text::Jsonl file, F tokenize, const JsonlStreamOptions& options = {})
+      : file_(std::move(file)), tokenize_(std::move(tokenize)), options_(options) {}
+
+  /// Writes example `i` into `out`, reusing its memory. Throws `Error` with the file's line if the example is too long
+  /// or has nothing to predict.
+  void operator()(std::uint64_t i, Example& out) {
+    const std::size_t line = line_of(i);
+    file_.read(line, line_);
+    out.tokens.clear();
+    out.labels.clear();
+    if (options_.begin) out.tokens.push_back(*options_.begin);
+    out.prompt = 0;
+    if (line_.kind == text::JsonlKind::pair) {
+      append(line_.prompt, out);
+      out.prompt = out.tokens.size();
+    }
+    append(line_.kind == text::JsonlKind::pair ? line_.completion : line_.text, out);
+    if (options_.end) out.tokens.push_back(*options_.end);
+    fit(line, out);
+  }
+
+  /// Which line, counted from 0, example `i` is.
+  std::size_t line_of(std::uint64_t i) const {
+    constexpr std::uint64_t stream = 0x6A736F6E6C;  // so that one seed serves for other random numbers, too
+    return options_.shuffle ? shuffled_index({options_.seed, stream}, i, file_.size())
+                            : static_cast<std::size_t>(i % file_.size());
+  }
+  /// How many examples are an epoch.
+  std::size_t size() const { return file_.size(); }
+
+ private:
+  void append(const std::string& text, Example& out) {
+    const std::vector<Index> tokens = tokenize_(text);
+    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
+  }
+
+  void fit(std::size_t line, Example& out) const {
+    const std::size_t found = out.tokens.size(), limit = options_.max_tokens;
+    if (limit > 0 && found > limit) {
+      if (options_.too_long == TooLong::refuse)
+        fail(line, "expected at most max_tokens = " + std::to_string(limit) + " tokens, found " +
+                       std::to_string(found) + "; shorten the line, or set too_long to TooLong::cut");
+      out.tokens.resize(limit);
+    }
+    if (out.tokens.size() < 2 || out.tokens.size() <= out.prompt)
+      fail(line, "expected at least 2 tokens and one after the prompt, found " + std::to_string(found) +
+                     " tokens and a prompt of " + std::to_string(out.prompt) +
+                     (found > out.tokens.size() ? ", cut to max_tokens = " + std::to_string(limit) : "") +
+                     "; remove the line, or set begin and end");
+  }
+
+  [[noreturn]] void fail(std::size_t line, const std::string& what) const {
+    throw Error("calm::train: " + file_.path() + ":" + std::to_string(line + 1) + ": " + what);
+  }
+
+  text::Jsonl file_;
+  F tokenize_;
+  JsonlStreamOptions options_;
+  text::JsonlLine line_;
+};
+
+}  // namespace calm::train
