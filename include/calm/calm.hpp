@@ -6,5 +6,7 @@
 #include "calm/io.hpp"
 #include "calm/nn.hpp"
 #include "calm/tensor.hpp"
+#include "calm/text.hpp"
 #include "calm/train.hpp"
+#include "calm/train/jsonl_stream.hpp"
 #include "calm/version.hpp"
