@@ -1,6 +1,7 @@
 /// \file  Reference-counted memory from a pool per device.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -48,23 +49,40 @@ class CpuPool {
     return *pool;
   }
 
+  /// While one lives, a larger block serves where none of the right class is free. For loops whose steps differ in size
+  /// and keep nothing: what is kept would hold too much.
+  class Sparing {
+   public:
+    Sparing() { instance().spare(1); }
+    Sparing(const Sparing&) = delete;
+    Sparing& operator=(const Sparing&) = delete;
+    ~Sparing() { instance().spare(-1); }
+  };
+
   detail::BlockHeader* take(std::size_t bytes) {
     const std::uint32_t c = class_of(bytes);
     const std::size_t size = class_bytes(c);
     {
       const std::lock_guard lock(mutex_);
-      use_.live += size;
-      if (use_.live > use_.peak) use_.peak = use_.live;
-      if (detail::BlockHeader* block = free_[c]) {
-        free_[c] = block->next;
-        block->references.store(1, std::memory_order_relaxed);
-        return block;
+      for (std::uint32_t from = c; from < (sparing_ > 0 ? classes : c + 1); ++from) {
+        if (detail::BlockHeader* block = free_[from]) {
+          free_[from] = block->next;
+          block->references.store(1, std::memory_order_relaxed);
+          count_live(class_bytes(from));
+          return block;
+        }
       }
+      count_live(size);
       use_.reserved += size;
       ++use_.system_calls;
     }
     void* memory = ::operator new(sizeof(detail::BlockHeader) + size, std::align_val_t{64}, std::nothrow);
-    if (memory == nullptr) throw_out_of_memory(size);
+    if (memory == nullptr) {
+      const std::lock_guard lock(mutex_);
+      use_.live -= size;
+      use_.reserved -= size;
+      throw_out_of_memory(size);
+    }
     auto* block = new (memory) detail::BlockHeader;
     block->size_class = c;
     block->release = [](detail::BlockHeader* b) { CpuPool::instance().give(b); };
@@ -102,6 +120,15 @@ class CpuPool {
  private:
   static constexpr std::uint32_t classes = 4 * 48;
 
+  void spare(int change) {
+    const std::lock_guard lock(mutex_);
+    sparing_ += change;
+  }
+  void count_live(std::size_t bytes) {
+    use_.live += bytes;
+    use_.peak = std::max(use_.peak, use_.live);
+  }
+
   // Class 4e+s holds (4+s)·2^e cache lines: at most a quarter of a block is unused.
   static std::uint32_t class_of(std::size_t bytes) {
     const std::size_t lines = bytes / 64 + (bytes % 64 != 0);
@@ -122,6 +149,7 @@ class CpuPool {
   mutable std::mutex mutex_;
   std::array<detail::BlockHeader*, classes> free_{};
   MemoryUse use_;
+  int sparing_ = 0;
 };
 
 /// A shared handle on a block of device memory; copying it shares the block.

@@ -28,6 +28,7 @@ concept ExampleStream = std::invocable<F&, std::uint64_t, Example&>;
 struct FitOptions {
   std::size_t steps = 1000;
   std::size_t batch_size = 32;  ///< examples per step
+  std::size_t longest = 0;      ///< tokens of the longest example: its memory is taken at once; 0: as batches come
   double learning_rate = 1e-3;  ///< after warm-up
   double final_fraction = 0.1;  ///< of the learning rate, where the cosine ends
   std::size_t warmup_steps = 50;
@@ -64,6 +65,23 @@ class RunningMean {
   std::size_t count_ = 0;
 };
 
+/// Takes the memory of the largest step there will be: a whole batch of `longest` tokens, forward and backward, whose
+/// gradients are dropped. What comes later is no larger, so the pool can serve it.
+template <class Model, class Device>
+void rehearse(const Model& model, Tape<Device>& tape, std::size_t longest, std::vector<Example>& examples) {
+  const std::size_t positions = std::min(longest, Model::spec::config.context);  // one token more is a target alone
+  for (Example& e : examples) {
+    e.tokens.reserve(longest);
+    e.tokens.assign(positions, 0);
+    e.labels.assign(positions, 0);
+    e.prompt = 0;
+  }
+  const Batch<Device> batch = collate<Device>(examples);
+  for (Example& e : examples) e.labels.clear();
+  const auto recording = tape.record();
+  backward(model.loss(batch.tokens, batch.layout, batch.targets));
+}
+
 }  // namespace detail
 
 /// Trains the trainable parameters of `model` on `stream` with AdamW, linear warm-up, cosine decay and clipping.
@@ -82,10 +100,12 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options) {
   std::optional<MetricsLog> log;
   if (!options.metrics.empty()) log.emplace(options.metrics);
   Progress progress(options.name, options.steps, options.progress);
-  optimizer.zero_gradients();  // a run that ended in an exception may have left some
 
   std::vector<Example> examples(options.batch_size);
   Tape<Device> tape;
+  std::optional<CpuPool::Sparing> sparing;  // once the parameters have the gradients that they keep
+  if (options.longest > 0) detail::rehearse(model, tape, options.longest, examples);
+  optimizer.zero_gradients();  // those of the rehearsal, and any that a run left which ended in an exception
   detail::RunningMean mean;
   FitResult result;
   const auto begin = Clock::now();
@@ -106,6 +126,7 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options) {
         warmup_cosine(step, options.warmup_steps, options.steps, options.learning_rate, options.final_fraction);
     optimizer.step(rate);
     optimizer.zero_gradients();
+    if (!sparing) sparing.emplace();
 
     mean.add(loss);
     tokens += batch.token_count;

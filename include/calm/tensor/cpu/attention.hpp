@@ -171,15 +171,16 @@ void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T
                const T* v, T* out, Accumulator<T>* lse) {
   using A = Accumulator<T>;
   const std::size_t blocks = (e.queries + detail::query_block - 1) / detail::query_block;
-  const std::size_t scratch = 2 * (detail::key_block + detail::query_block) * e.width * sizeof(A);
   const std::size_t items = e.batch * e.heads * blocks;
-  parallel_ranges(items, items * e.queries * e.keys * e.width > (1u << 16) ? 1 : items,
-                  [&](std::size_t begin, std::size_t end) {
-    const Storage<Cpu> memory(scratch);
+  const std::size_t grain = items * e.queries * e.keys * e.width > (1u << 16) ? 1 : items;
+  const std::size_t scratch = 2 * (detail::key_block + detail::query_block) * e.width;
+  const Storage<Cpu> memory(parts_of(items, grain) * scratch * sizeof(A));
+  parallel_ranges(items, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
+    A* const own = static_cast<A*>(memory.data()) + part * scratch;
     for (std::size_t item = begin; item < end; ++item) {
       const std::size_t block = item % blocks, bh = item / blocks, i0 = block * detail::query_block;
       detail::attend(e, rule, bh / e.heads, bh % e.heads, i0, std::min(detail::query_block, e.queries - i0), q, k, v,
-                     out, lse, static_cast<A*>(memory.data()));
+                     out, lse, own);
     }
   });
 }
@@ -282,9 +283,11 @@ void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accu
       }
     }
   };
-  parallel_ranges(e.batch * e.kv_heads, 1, [&](std::size_t begin, std::size_t end) {
-    const Storage<Cpu> memory(detail::BackwardScratch<A>::size(e) * sizeof(A));
-    for (std::size_t item = begin; item < end; ++item) one_head(item, static_cast<A*>(memory.data()));
+  const std::size_t items = e.batch * e.kv_heads, scratch = detail::BackwardScratch<A>::size(e);
+  const Storage<Cpu> memory(parts_of(items, 1) * scratch * sizeof(A));
+  parallel_ranges(items, 1, [&](std::size_t part, std::size_t begin, std::size_t end) {
+    A* const own = static_cast<A*>(memory.data()) + part * scratch;
+    for (std::size_t item = begin; item < end; ++item) one_head(item, own);
   });
 }
 

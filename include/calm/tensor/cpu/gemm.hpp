@@ -51,15 +51,69 @@ auto map(const MatrixRef<M>& m, std::size_t rows, std::size_t cols) {
               Eigen::OuterStride<>(static_cast<Eigen::Index>(m.stride)));
 }
 
+/// Eigen's packed panels. Left to itself, Eigen asks the system for those of every product that is not small; here one
+/// piece of the pool serves all parts of a product. `m` and `n` are those of its largest part.
+template <class T>
+class Panels : public Eigen::internal::level3_blocking<T, T> {
+ public:
+  Panels(std::size_t m, std::size_t n, std::size_t k) {
+    this->m_mc = static_cast<Eigen::Index>(n);  // Eigen computes the transposed product
+    this->m_nc = static_cast<Eigen::Index>(m);
+    this->m_kc = static_cast<Eigen::Index>(k);
+    Eigen::internal::computeProductBlockingSizes<T, T>(this->m_kc, this->m_mc, this->m_nc, Eigen::Index{1});
+  }
+  /// Whether Eigen would keep both panels on the stack.
+  bool small() const { return std::max(first(), second()) * sizeof(T) <= EIGEN_STACK_ALLOCATION_LIMIT; }
+  std::size_t size() const { return whole_lines(first()) + whole_lines(second()); }
+  void use(T* memory) {
+    this->m_blockA = memory;
+    this->m_blockB = memory + whole_lines(first());
+  }
+
+ private:
+  std::size_t first() const { return static_cast<std::size_t>(this->m_mc * this->m_kc); }
+  std::size_t second() const { return static_cast<std::size_t>(this->m_nc * this->m_kc); }
+  static constexpr std::size_t whole_lines(std::size_t n) { return (n + 63) / 64 * 64; }
+};
+
+template <bool TransposeA, bool TransposeB, class T>
+void panel_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a, MatrixRef<const T> b,
+                   MatrixRef<T> c, Panels<T>& panels) {
+  using Eigen::ColMajor, Eigen::Index, Eigen::RowMajor;
+  Eigen::internal::general_matrix_matrix_product<Index, T, TransposeA ? ColMajor : RowMajor, false, T,
+                                                 TransposeB ? ColMajor : RowMajor, false, RowMajor, 1>::
+      run(static_cast<Index>(m), static_cast<Index>(n), static_cast<Index>(k), a.data, static_cast<Index>(a.stride),
+          b.data, static_cast<Index>(b.stride), c.data, 1, static_cast<Index>(c.stride), alpha, panels);
+}
+
+/// C += alpha · op(A) · op(B), by Eigen's expressions where that pays: tiny products and those of a vector.
+template <bool TransposeA, bool TransposeB, class T>
+void add_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a, MatrixRef<const T> b,
+                 MatrixRef<T> c, Panels<T> panels) {
+  if (m > 1 && n > 1 && m + n + k >= 20) {
+    panel_product<TransposeA, TransposeB>(m, n, k, alpha, a, b, c, panels);
+    return;
+  }
+  auto C = map(c, m, n);
+  if constexpr (TransposeA && TransposeB)
+    C.noalias() += alpha * (map(a, k, m).transpose() * map(b, n, k).transpose());
+  else if constexpr (TransposeA)
+    C.noalias() += alpha * (map(a, k, m).transpose() * map(b, k, n));
+  else if constexpr (TransposeB)
+    C.noalias() += alpha * (map(a, m, k) * map(b, n, k).transpose());
+  else
+    C.noalias() += alpha * (map(a, m, k) * map(b, k, n));
+}
+
 template <class T>
 void gemm_block(Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a,
-                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c) {
-  auto C = map(c, m, n);
-  if (!accumulate) C.setZero();
-  if (op_a == Op::none && op_b == Op::none) C.noalias() += alpha * (map(a, m, k) * map(b, k, n));
-  else if (op_a == Op::none) C.noalias() += alpha * (map(a, m, k) * map(b, n, k).transpose());
-  else if (op_b == Op::none) C.noalias() += alpha * (map(a, k, m).transpose() * map(b, k, n));
-  else C.noalias() += alpha * (map(a, k, m).transpose() * map(b, n, k).transpose());
+                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, const Panels<T>& panels) {
+  if (!accumulate) map(c, m, n).setZero();
+  if (k == 0) return;
+  auto* const product = op_a == Op::none
+                            ? (op_b == Op::none ? &add_product<false, false, T> : &add_product<false, true, T>)
+                            : (op_b == Op::none ? &add_product<true, false, T> : &add_product<true, true, T>);
+  product(m, n, k, alpha, a, b, c, panels);
 }
 
 }  // namespace detail
@@ -70,21 +124,26 @@ template <class T>
 void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a,
           MatrixRef<const T> b, bool accumulate, MatrixRef<T> c) {
   if (m == 0 || n == 0) return;
-  const std::size_t work = m * n * k;
-  const std::size_t grain_parts = std::max<std::size_t>(1, work >> 18);  // at least 2^18 multiply-adds a thread
-  if (m >= n) {
-    parallel_ranges(m, std::max<std::size_t>(1, m / grain_parts), [&](std::size_t begin, std::size_t end) {
+  const std::size_t grain_parts = std::max<std::size_t>(1, m * n * k >> 18);  // at least 2^18 multiply-adds a thread
+  const bool by_rows = m >= n;
+  const std::size_t longer = by_rows ? m : n, grain = std::max<std::size_t>(1, longer / grain_parts);
+  const std::size_t parts = parts_of(longer, grain), most = (longer + parts - 1) / parts;
+  const detail::Panels<T> sizes(by_rows ? most : m, by_rows ? n : most, k);
+  Storage<Cpu> memory;
+  if (!sizes.small()) memory = Storage<Cpu>(parts * sizes.size() * sizeof(T));
+  parallel_ranges(longer, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
+    detail::Panels<T> panels = sizes;
+    if (memory) panels.use(static_cast<T*>(memory.data()) + part * sizes.size());
+    if (by_rows) {
       const T* rows = op_a == Op::none ? a.data + begin * a.stride : a.data + begin;
       detail::gemm_block<T>(op_a, op_b, end - begin, n, k, alpha, {rows, a.stride}, b, accumulate,
-                            {c.data + begin * c.stride, c.stride});
-    });
-  } else {
-    parallel_ranges(n, std::max<std::size_t>(1, n / grain_parts), [&](std::size_t begin, std::size_t end) {
+                            {c.data + begin * c.stride, c.stride}, panels);
+    } else {
       const T* columns = op_b == Op::none ? b.data + begin : b.data + begin * b.stride;
       detail::gemm_block<T>(op_a, op_b, m, end - begin, k, alpha, a, {columns, b.stride}, accumulate,
-                            {c.data + begin, c.stride});
-    });
-  }
+                            {c.data + begin, c.stride}, panels);
+    }
+  });
 }
 
 /// The same for bf16: operands are widened to float, summed in float, and rounded once.
