@@ -31,7 +31,8 @@ struct Texts {
     forward();
   }
   void forward() {
-    calm::kernel::attention(cpu, extents, rule(), q.data(), k.data(), v.data(), out.data(), lse.data());
+    calm::kernel::attention(cpu, extents, rule(), q.data(), k.data(), v.data(), static_cast<const float*>(nullptr), out.data(),
+                            lse.data());
   }
   calm::kernel::AttentionRule<float> rule() const { return {nullptr, end.data(), nullptr, nullptr, 0.125f}; }
   double forward_flops() const {

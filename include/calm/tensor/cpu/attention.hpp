@@ -107,7 +107,7 @@ struct BlockRange {
 /// One block of queries of one head against all their keys.
 template <class T, class A>
 void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t b, std::size_t h, std::size_t i0,
-            std::size_t n, const T* q, const T* k, const T* v, T* out, A* lse, A* scratch) {
+            std::size_t n, const T* q, const T* k, const T* v, const T* sink, T* out, A* lse, A* scratch) {
   const std::size_t width = e.width, q_stride = e.heads * width, kv_stride = e.kv_heads * width;
   const std::size_t kv_head = h / (e.heads / e.kv_heads);
   A* kt = scratch;
@@ -123,8 +123,9 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
       first = std::min(first, bounds[i].begin);
       last = std::max(last, bounds[i].end);
     }
-    top[i] = -std::numeric_limits<A>::infinity();
-    sum[i] = 0;
+    // The sink is a first key, of value zero.
+    top[i] = sink ? static_cast<A>(sink[h]) : -std::numeric_limits<A>::infinity();
+    sum[i] = sink ? A(1) : A(0);
   }
   pack(n, width, q_stride, q + (b * e.queries + i0) * q_stride + h * width, qp);
   std::fill_n(acc, n * width, A(0));
@@ -165,10 +166,11 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
 
 }  // namespace detail
 
-/// out = softmax(scores) · v; a query without keys gets zeros. `lse` [batch, heads, queries] may be null.
+/// out = softmax(scores) · v; a query without keys gets zeros. `sink` [heads], one more score in each softmax whose value
+/// is zero, may be null, and so may `lse` [batch, heads, queries].
 template <class T>
 void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const T* k,
-               const T* v, T* out, Accumulator<T>* lse) {
+               const T* v, const T* sink, T* out, Accumulator<T>* lse) {
   using A = Accumulator<T>;
   const std::size_t blocks = (e.queries + detail::query_block - 1) / detail::query_block;
   const std::size_t items = e.batch * e.heads * blocks;
@@ -180,7 +182,7 @@ void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T
     for (std::size_t item = begin; item < end; ++item) {
       const std::size_t block = item % blocks, bh = item / blocks, i0 = block * detail::query_block;
       detail::attend(e, rule, bh / e.heads, bh % e.heads, i0, std::min(detail::query_block, e.queries - i0), q, k, v,
-                     out, lse, own);
+                     sink, out, lse, own);
     }
   });
 }
@@ -223,6 +225,27 @@ void attend_backward(const AttentionRule<A>& rule, std::size_t width, std::size_
 }
 
 }  // namespace detail
+
+/// Adds to d_sink [heads] the gradient of each head's sink: -Σ_i e^(sink - lse_i) · out_i·d_out_i.
+template <class T>
+void attention_sink_backward(Cpu, const AttentionExtents& e, const T* sink, const T* out, const Accumulator<T>* lse,
+                             const T* d_out, T* d_sink) {
+  using A = Accumulator<T>;
+  parallel_ranges(e.heads, 1, [&](std::size_t, std::size_t begin, std::size_t end) {
+    for (std::size_t h = begin; h < end; ++h) {
+      const A score = static_cast<A>(sink[h]);
+      A sum = 0;
+      for (std::size_t row = 0; row < e.batch * e.queries; ++row) {
+        const std::size_t at = (row * e.heads + h) * e.width;
+        const std::size_t b = row / e.queries, i = row % e.queries;
+        A dot = 0;
+        for (std::size_t c = 0; c < e.width; ++c) dot += A(out[at + c]) * A(d_out[at + c]);
+        sum += fast_exp(score - lse[(b * e.heads + h) * e.queries + i]) * dot;
+      }
+      d_sink[h] = static_cast<T>(A(d_sink[h]) - sum);
+    }
+  });
+}
 
 /// Adds the gradients of attention to dq, dk and dv, each of which may be null.
 template <class T>

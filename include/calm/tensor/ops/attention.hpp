@@ -40,6 +40,25 @@ concept Attendable = same_kind<ValueOf<Q>, ValueOf<K>> && same_kind<ValueOf<Q>, 
 
 namespace detail {
 
+/// Attention without a sink.
+struct NoSink {};
+
+template <class S>
+auto sink_value(const S& sink) {
+  if constexpr (std::is_same_v<S, NoSink>)
+    return sink;
+  else
+    return value(sink);
+}
+/// Whether `S` may be the sink of queries Q: nothing, or one score per head.
+template <class S, class Q>
+constexpr bool is_sink_of() {
+  if constexpr (std::is_same_v<S, NoSink>)
+    return true;
+  else
+    return std::is_same_v<ValueOf<S>, Tensor<typename Q::value_type, typename Q::device, AxisOf<Q, 2>>>;
+}
+
 template <class T, std::size_t Heads>
 struct AttentionForm {
   using A = Accumulator<T>;
@@ -65,7 +84,7 @@ kernel::AttentionExtents attention_extents(const Q& q, const K& k) {
   return {q.extent(0), q.extent(1), k.extent(1), q.extent(2), k.extent(2), q.extent(3)};
 }
 
-template <class Q, class K, bool NeedQ, bool NeedK, bool NeedV>
+template <class Q, class K, class Sink, bool NeedQ, bool NeedK, bool NeedV, bool NeedSink>
 struct AttentionNode {
   using T = typename Q::value_type;
   using Device = typename Q::device;
@@ -77,18 +96,25 @@ struct AttentionNode {
   Storage<Device> lse;
   KeyIntervals<Device> mask;
   AttentionForm<T, AxisOf<Q, 2>::extent> form;
+  [[no_unique_address]] Sink sink;
   [[no_unique_address]] KeepIf<NeedQ, Slot, 0> q_slot;
   [[no_unique_address]] KeepIf<NeedK, Slot, 1> k_slot;
   [[no_unique_address]] KeepIf<NeedV, Slot, 2> v_slot;
+  [[no_unique_address]] KeepIf<NeedSink, Slot, 3> sink_slot;
 
   void backward(Tape<Device>& tape, Slot out_slot) {
     T *dq = nullptr, *dk = nullptr, *dv = nullptr;
+    const T* d_out = tape.template incoming<T>(out_slot);
+    const auto* sums = static_cast<const Accumulator<T>*>(lse.data());
     if constexpr (NeedQ) dq = tape.template gradient<T>(q_slot);
     if constexpr (NeedK) dk = tape.template gradient<T>(k_slot);
     if constexpr (NeedV) dv = tape.template gradient<T>(v_slot);
     kernel::attention_backward(Device{}, attention_extents(q, k), form.rule(mask), q.data(), k.data(), v.data(),
-                               out.data(), static_cast<const Accumulator<T>*>(lse.data()),
-                               tape.template incoming<T>(out_slot), dq, dk, dv);
+                               out.data(), sums, d_out, dq, dk, dv);
+    if constexpr (NeedSink) {
+      kernel::attention_sink_backward(Device{}, attention_extents(q, k), sink.data(), out.data(), sums, d_out,
+                                      tape.template gradient<T>(sink_slot));
+    }
   }
 };
 
@@ -98,14 +124,19 @@ struct AttentionNode {
 ///
 /// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
 /// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory.
-template <Operand Q, Operand K, Operand V>
+///
+/// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
+/// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).
+template <Operand Q, Operand K, Operand V, class Sink = detail::NoSink>
 auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
-               const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}) {
+               const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}, const Sink& sink = {}) {
   static_assert(same_device<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys are on different devices");
   static_assert(same_dtype<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys have different element types");
   static_assert(AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0,
                 "calm::attention: the number of heads is not a multiple of the number of key heads");
   static_assert(Attendable<Q, K, V>, "calm::attention: q, k and v must be [Batch, Time, Heads, Width] of one width");
+  static_assert(detail::is_sink_of<Sink, ValueOf<Q>>(),
+                "calm::attention: the sink must be [Heads] of the queries' device, element type and heads");
   if constexpr (Attendable<Q, K, V>) {
     using In = ValueOf<Q>;
     using Keys = ValueOf<K>;
@@ -117,18 +148,28 @@ auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename V
     const detail::AttentionForm<T, AxisOf<In, 2>::extent> form(options, LastAxisOf<In>::extent);
     const kernel::AttentionExtents e = detail::attention_extents(value(q), value(k));
     In out(value(q).shape());
-    constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V>;
-    auto* tape = tape_of(q, k, v);
+    constexpr bool with_sink = !std::is_same_v<Sink, detail::NoSink>;
+    constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
+    auto* tape = [&] {
+      if constexpr (with_sink) return tape_of(q, k, v, sink);
+      else return tape_of(q, k, v);
+    }();
+    const T* sink_data = nullptr;
+    if constexpr (with_sink) sink_data = value(sink).data();
     Storage<Device> lse;
     if (tracked && tape) lse = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
     kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(),
-                      out.mutable_data(), static_cast<Accumulator<T>*>(lse.data()));
+                      sink_data, out.mutable_data(), static_cast<Accumulator<T>*>(lse.data()));
     if constexpr (tracked) {
-      using Node = detail::AttentionNode<In, Keys, is_var<Q>, is_var<K>, is_var<V>>;
+      using KeptSink = decltype(detail::sink_value(sink));
+      using Node = detail::AttentionNode<In, Keys, KeptSink, is_var<Q>, is_var<K>, is_var<V>, is_var<Sink>>;
       const In kept = out;
       return record(tape, std::move(out), [&] {
-        return Node{value(q), value(k), value(v), kept, lse, mask, form, decltype(Node::q_slot)(slot_of(q)),
-                    decltype(Node::k_slot)(slot_of(k)), decltype(Node::v_slot)(slot_of(v))};
+        Slot sink_slot = 0;
+        if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
+        return Node{value(q), value(k), value(v), kept, lse, mask, form, detail::sink_value(sink),
+                    decltype(Node::q_slot)(slot_of(q)), decltype(Node::k_slot)(slot_of(k)),
+                    decltype(Node::v_slot)(slot_of(v)), decltype(Node::sink_slot)(sink_slot)};
       });
     } else {
       return out;
