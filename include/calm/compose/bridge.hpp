@@ -26,6 +26,7 @@ struct BridgeConfig {
   std::size_t heads = 0;            ///< 0: as many as the anchor's self-attention
   bool normalise_query = true;      ///< RMSNorm on the anchor's state before W_Q
   bool normalise_augment = true;    ///< RMSNorm on the augment's state before the projection
+  bool sink = true;                 ///< a score per head that brings nothing, so that a head may be at rest
   double recency = 0;               ///< what the first head's scores lose per position of distance (ALiBi); 0: nothing
   double recency_octaves = 8;       ///< how many times that halves from head 0 to head n: slope · 2^(-octaves · h / n)
   BridgeMask mask = BridgeMask::causal;
@@ -34,17 +35,14 @@ struct BridgeConfig {
 /// Presets: named structs, so that types and diagnostics stay short.
 namespace bridge {
 
-/// The default: both inputs normalised. Raw streams taught a bridge nothing in the pilot.
+/// The default: both inputs normalised, and heads that can rest. Raw streams taught a bridge nothing in the pilot; heads
+/// that must always read something disturb the anchor where it needs no help (docs/kv_arithmetic.md).
 struct Normalised {
   static constexpr BridgeConfig config{};
 };
 /// The bare formula of §3.1.
 struct Paper {
-  static constexpr BridgeConfig config{.normalise_query = false, .normalise_augment = false};
-};
-/// Normalised, with heads of graded reach, from the same place of the text to all of it.
-struct Graded {
-  static constexpr BridgeConfig config{.recency = 4};
+  static constexpr BridgeConfig config{.normalise_query = false, .normalise_augment = false, .sink = false};
 };
 /// Normalised, every head drawn to the same place of the text.
 struct Local {
@@ -96,26 +94,27 @@ struct Bridge {
   static constexpr std::size_t parameter_count =
       Project::parameter_count + 3 * In::parameter_count + Out::parameter_count +
       (config.normalise_query ? NormQuery::parameter_count : 0) +
-      (config.normalise_augment ? NormAugment::parameter_count : 0);
+      (config.normalise_augment ? NormAugment::parameter_count : 0) + (config.sink ? Head::extent : 0);
 
   [[no_unique_address]] KeepIf<config.normalise_query, NormQuery, 0> norm_query;
   [[no_unique_address]] KeepIf<config.normalise_augment, NormAugment, 1> norm_augment;
   Project proj;
   In q_proj, k_proj, v_proj;
   Out o_proj;
+  [[no_unique_address]] KeepIf<config.sink, Parameter<Mode, Tensor<T, Device, Head>>, 2> sink;
 
   /// `seen` holds, for each anchor position, the interval of augment positions that it may read.
   template <Operand H, Operand A>
   auto operator()(const H& h, const A& a, const KeyIntervals<Device>& seen) const {
     const auto p = projected(a);
-    return h_plus(h, calm::attention(queries(h), keys(p), values(p), seen, options()));
+    return h_plus(h, read(queries(h), keys(p), values(p), seen));
   }
 
   /// The same when decoding: the keys and values stand in `cache`.
   template <Operand H>
   auto operator()(const H& h, const Cache& cache, const KeyIntervals<Device>& seen) const {
     using Cached = Var<typename Cache::Rows>;
-    return h_plus(h, calm::attention(queries(h), Cached{cache.keys()}, Cached{cache.values()}, seen, options()));
+    return h_plus(h, read(queries(h), Cached{cache.keys()}, Cached{cache.values()}, seen));
   }
 
   /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice D_anchor.
@@ -140,6 +139,7 @@ struct Bridge {
     v("k_proj", k_proj);
     v("v_proj", v_proj);
     v("o_proj", o_proj);
+    if constexpr (config.sink) v("sink", sink);
   }
 
  private:
@@ -153,6 +153,14 @@ struct Bridge {
       o.recency[h] = config.recency * std::exp2(-config.recency_octaves * share);
     }
     return o;
+  }
+
+  template <class Q, class K, class V>
+  auto read(const Q& q, const K& k, const V& v, const KeyIntervals<Device>& seen) const {
+    if constexpr (config.sink)
+      return calm::attention(q, k, v, seen, options(), sink());
+    else
+      return calm::attention(q, k, v, seen, options());
   }
 
   template <Operand H>

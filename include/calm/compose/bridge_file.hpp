@@ -25,7 +25,8 @@ std::string links_text() {
 inline std::string options_text(const BridgeConfig& c, std::size_t heads) {
   static constexpr const char* masks[] = {"causal", "prefix", "encoder"};
   return "heads=" + std::to_string(heads) + " normalise_query=" + std::to_string(c.normalise_query) +
-         " normalise_augment=" + std::to_string(c.normalise_augment) + " recency=" + std::to_string(c.recency) +
+         " normalise_augment=" + std::to_string(c.normalise_augment) + " sink=" + std::to_string(c.sink) +
+         " recency=" + std::to_string(c.recency) +
          " recency_octaves=" + std::to_string(c.recency_octaves) +
          " mask=" + masks[static_cast<std::size_t>(c.mask)];
 }
