@@ -1,41 +1,18 @@
 #include "calm/io/file.hpp"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <string>
 #include <utility>
 
 #include <catch2/catch.hpp>
 
+#include "io/full_disk.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace calm;
 using namespace calm::test;
 using Catch::Contains;
-
-namespace {
-
-/// While it lives, files of this process may not grow beyond `bytes`: writes fail as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  void (*handler_)(int);
-  rlimit old_{};
-};
-
-}  // namespace
 
 TEST_CASE("a file is written and mapped") {
   const TemporaryFolder folder;

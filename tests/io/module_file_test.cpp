@@ -91,8 +91,9 @@ TEST_CASE("a module comes back bit for bit, frozen or trainable") {
   Stack<Trainable, 3> saved, trainable;
   initialise(saved, 1);
   io::save_module(saved, path, {{"note", "three layers"}});
-  CHECK(io::SafetensorsFile::open(path).metadata() ==
-        io::SafetensorsMetadata{{"format", "pt"}, {"note", "three layers"}});
+  auto metadata = io::SafetensorsFile::open(path).metadata();
+  CHECK(metadata.extract("calm.sha256").mapped().size() == 64);
+  CHECK(metadata == io::SafetensorsMetadata{{"format", "pt"}, {"note", "three layers"}});
   CHECK(io::SafetensorsFile::open(path).contains("layers.2.weight"));
 
   io::load_module(trainable, path);
@@ -167,6 +168,36 @@ TEST_CASE("a file that does not fit is refused, and the module stays as it was")
   Narrower narrower;
   CHECK_THROWS_WITH(io::load_module(narrower, path, {.prefix = "layers.0.", .allow_unused = true}),
                     Contains("'layers.0.weight': axis 1 (calm::test::Two): expected 2, found 3"));
+}
+
+TEST_CASE("no altered byte of a module's file is loaded, and the module stays as it was") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "module.safetensors";
+  Layer<Trainable> layer;
+  initialise(layer, 1);
+  io::save_module(layer, path, {{"note", "original"}});
+  const std::string original = contents_of(path);
+  Layer<Trainable> other;
+  initialise(other, 9);
+  const std::string before = io::weights_sha256(other);
+  std::size_t told = 0;
+  const std::size_t key = original.find("calm.sha256");  // a file without this word is one that others wrote
+  for (std::size_t at = 0; at < original.size(); ++at) {
+    if (at >= key && at < key + 11) continue;
+    std::string altered = original;
+    altered[at] = static_cast<char>(altered[at] ^ 1);
+    put_contents(path, altered);
+    INFO("byte " << at);
+    try {
+      io::load_module(other, path);
+      FAIL_CHECK("loaded");
+    } catch (const Error& e) {
+      const std::string what = e.what();
+      told += what.find("altered after it was written: expected contents of SHA-256") != std::string::npos ? 1 : 0;
+    }
+  }
+  CHECK(told > 36);  // the numbers, at least
+  CHECK(io::weights_sha256(other) == before);
 }
 
 TEST_CASE("the frozen part of a module is loaded alone") {

@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include "compose/models.hpp"
+#include "io/full_disk.hpp"
 #include "io/temporary_folder.hpp"
 
 namespace {
@@ -156,6 +157,51 @@ TEST_CASE("a run that dies goes on from its last save, bit for bit") {
   const auto resumed = fresh<Composed>();
   train::fit(*resumed, counting, options);
   CHECK(same_bits(parameters_of(*resumed), parameters_of(*straight)));
+}
+
+TEST_CASE("a disk that is full at a save ends the run; the last save is whole, and the run goes on from it") {
+  const TemporaryFolder folder;
+  const auto straight = fresh<Composed>();
+  train::fit(*straight, counting, twelve_steps());
+
+  FitOptions options = twelve_steps();
+  options.checkpoint = folder / "state.safetensors";
+  options.save_every = 4;
+  std::unique_ptr<FileSizeLimit> limit;
+  options.after_step = [&](std::size_t step, double) {
+    if (step == 8) limit = std::make_unique<FileSizeLimit>(10'000);
+  };
+  CHECK_THROWS_WITH(train::fit(*fresh<Composed>(), counting, options),
+                    Contains(options.checkpoint + ": cannot write (after 10000 bytes): File too large") &&
+                        Contains("the file of before is as it was"));
+  limit.reset();
+  CHECK(folder.files() == 1);
+  options.after_step = {};
+  const auto resumed = fresh<Composed>();
+  train::fit(*resumed, counting, options);
+  CHECK(same_bits(parameters_of(*resumed), parameters_of(*straight)));
+}
+
+TEST_CASE("a checkpoint that was cut or altered is refused, and nothing is changed") {
+  const TemporaryFolder folder;
+  FitOptions options = twelve_steps();
+  options.checkpoint = folder / "state.safetensors";
+  options.save_every = 12;
+  train::fit(*fresh<Composed>(), counting, options);
+  const std::string whole = contents_of(options.checkpoint);
+  options.steps = 20;
+  const auto m = fresh<Composed>();
+  const auto before = parameters_of(*m);
+
+  put_contents(options.checkpoint, whole.substr(0, whole.size() - 100));
+  CHECK_THROWS_WITH(train::fit(*m, counting, options), Contains(options.checkpoint));
+  std::string altered = whole;
+  altered[whole.size() - 100] ^= 4;
+  put_contents(options.checkpoint, altered);
+  CHECK_THROWS_WITH(train::fit(*m, counting, options),
+                    Contains(options.checkpoint + ": altered after it was written: expected contents of SHA-256"));
+  CHECK(same_bits(parameters_of(*m), before));
+  CHECK(contents_of(options.checkpoint) == altered);
 }
 
 TEST_CASE("a gradient that is not finite is named, nothing is changed, and the next run is free of it") {

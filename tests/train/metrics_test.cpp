@@ -1,8 +1,5 @@
 #include "calm/train/metrics.hpp"
 
-#include <sys/resource.h>
-
-#include <csignal>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -10,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "io/full_disk.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace calm;
@@ -63,14 +61,10 @@ TEST_CASE("a full disk leaves whole lines and says so") {
   MetricsLog log(path);
   log.write({.step = 1});
   const std::string before = contents_of(path);
-  rlimit old{};
-  ::getrlimit(RLIMIT_FSIZE, &old);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit limit{before.size() + 10, old.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  CHECK_THROWS_WITH(log.write({.step = 2}), Catch::Contains(path + ": cannot write"));
-  ::setrlimit(RLIMIT_FSIZE, &old);
-  std::signal(SIGXFSZ, handler);
+  {
+    const FileSizeLimit limit(before.size() + 10);
+    CHECK_THROWS_WITH(log.write({.step = 2}), Catch::Contains(path + ": cannot write"));
+  }
   CHECK(contents_of(path) == before);
   CHECK_THROWS_WITH(MetricsLog(folder / "none/log"), Catch::Contains("none/log: cannot open the metrics log"));
 }

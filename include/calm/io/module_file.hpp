@@ -16,20 +16,6 @@
 
 namespace calm::io {
 
-namespace detail {
-
-inline void update_count(Sha256& digest, std::size_t count) {
-  const std::uint64_t value = count;
-  digest.update(&value, sizeof value);
-}
-
-inline void update_text(Sha256& digest, std::string_view text) {
-  update_count(digest, text.size());
-  digest.update(text.data(), text.size());
-}
-
-}  // namespace detail
-
 /// SHA-256 over every parameter in the order of `visit`: path, dtype, extents, bytes; numbers are 64 bits, little
 /// endian, and stand in front of what they count. Two modules with the same digest have the same parameters, bit for
 /// bit. Throws `Error` if a parameter has no memory.
@@ -52,14 +38,16 @@ std::string weights_sha256(M& module) {
   return digest.hex();
 }
 
-/// Writes every parameter of `module` under its path, whole or not at all. Throws `Error`.
+/// Writes every parameter of `module` under its path, whole or not at all, with a digest of them. Throws `Error`.
 template <class M>
 void save_module(M& module, const std::string& path, const SafetensorsMetadata& metadata = {}) {
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) {
-    if (key != "format" || value != "pt") writer.set_metadata(key, value);  // that one is always there
+    // A file's own may be passed on: one is always there, the other is made anew.
+    if ((key != "format" || value != "pt") && key != detail::digest_key) writer.set_metadata(key, value);
   }
   nn::for_each_parameter(module, [&](const std::string& name, auto& p) { writer.add(name, p.value()); });
+  writer.add_digest();
   writer.save(path);
 }
 
@@ -94,6 +82,7 @@ void load_parameters(M& module, const std::string& path, const LoadOptions& opti
       });
     }
   }
+  file.check_digest();
   for_each([&](const std::string& name, auto& parameter) {
     using P = std::remove_cvref_t<decltype(parameter)>;
     auto x = file.load<typename P::tensor_type>(name, options.conversion);
@@ -113,7 +102,7 @@ using IsFrozen = std::bool_constant<!P::trainable>;
 
 /// Loads every parameter of `module` from the tensor of its path. Frozen ones share the mapped file, trainable ones get
 /// memory of their own. Throws `Error`, and changes nothing, if a tensor is missing, has another shape or dtype, or has
-/// no place in the module (see `LoadOptions`).
+/// no place in the module (see `LoadOptions`), and if the file is not as `save_module` wrote it.
 template <class M>
 void load_module(M& module, const std::string& path, const LoadOptions& options = {}) {
   detail::load_parameters<detail::Any>(module, path, options);

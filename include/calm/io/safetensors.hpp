@@ -18,6 +18,7 @@
 
 #include "calm/io/file.hpp"
 #include "calm/io/safetensors_header.hpp"
+#include "calm/io/sha256.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/tensor.hpp"
 
@@ -115,6 +116,35 @@ struct ExpectedShape<Tensor<T, Device, Axes...>> {
   }
 };
 
+/// The metadata key under which a file names its own contents.
+inline constexpr const char* digest_key = "calm.sha256";
+
+inline void update_count(Sha256& digest, std::size_t count) {
+  const std::uint64_t value = count;
+  digest.update(&value, sizeof value);
+}
+
+inline void update_text(Sha256& digest, std::string_view text) {
+  update_count(digest, text.size());
+  digest.update(text.data(), text.size());
+}
+
+inline void update_metadata(Sha256& digest, const SafetensorsMetadata& metadata) {
+  for (const auto& [key, value] : metadata) {
+    if (key == digest_key) continue;
+    update_text(digest, key);
+    update_text(digest, value);
+  }
+}
+
+inline void update_tensor(Sha256& digest, std::string_view name, const SafetensorsEntry& entry, const void* data) {
+  update_text(digest, name);
+  update_text(digest, entry.dtype);
+  update_count(digest, entry.shape.size());
+  for (const std::size_t extent : entry.shape) update_count(digest, extent);
+  digest.update(data, entry.bytes);
+}
+
 }  // namespace detail
 
 /// Whether a number that is not stored in the wanted type is converted or refused.
@@ -156,6 +186,21 @@ class SafetensorsFile {
 
   /// The bytes of tensor `name`, aligned to nothing.
   const std::byte* data(std::string_view name) const { return begin_of(entry(name)); }
+
+  /// Compares metadata and tensors with the digest that `add_digest` of the writer put there. Throws `Error` if they
+  /// differ. A file without one passes: others write none.
+  void check_digest() const {
+    const auto place = metadata().find(detail::digest_key);
+    if (place == metadata().end()) return;
+    Sha256 digest;
+    detail::update_metadata(digest, metadata());
+    for (const auto& [name, e] : header_.tensors) detail::update_tensor(digest, name, e, begin_of(e));
+    const std::string found = digest.hex();
+    calm::detail::require(found == place->second, [&] {
+      return "calm::io: " + path() + ": altered after it was written: expected contents of SHA-256 " +
+             place->second + ", found " + found + "; take an unaltered copy";
+    });
+  }
 
   /// Throws the `Error` that `load` would, as far as the header tells.
   template <class X>
@@ -243,6 +288,14 @@ class SafetensorsWriter {
     calm::detail::require(is_new, [&] {
       return "calm::io::SafetensorsWriter: the metadata key " + detail::in_quotes(place->first) + " is taken";
     });
+  }
+
+  /// Puts the SHA-256 of all metadata and tensors into the metadata, so that an altered file can be told; call it last.
+  void add_digest() {
+    Sha256 digest;
+    detail::update_metadata(digest, metadata_);
+    for (const auto& [name, item] : items_) detail::update_tensor(digest, name, item.entry, item.data);
+    set_metadata(detail::digest_key, digest.hex());
   }
 
   /// Writes the file, whole or not at all (`AtomicFile`). Throws `Error`.

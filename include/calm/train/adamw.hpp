@@ -141,6 +141,7 @@ class AdamW {
       writer.add("v." + e.path, e.v);
       if (e.master.defined()) writer.add("master." + e.path, e.master);
     }
+    writer.add_digest();
     writer.save(path);
   }
 
@@ -162,6 +163,7 @@ class AdamW {
       return "calm::train::AdamW::load: " + path + ": expected " + std::to_string(expected) + " tensors, found " +
              std::to_string(file.size()) + "; the state belongs to another module";
     });
+    file.check_digest();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       entries_[i].read(entries_[i], file);
       entries_[i].m = std::move(loaded[3 * i]);

@@ -39,8 +39,8 @@ inline std::size_t positions(const Example& e) { return e.labels.empty() ? e.tok
 inline void check_example(const Example& e, std::size_t b) {
   const std::size_t n = e.tokens.size();
   calm::detail::require(e.labels.empty() ? n >= 2 && e.prompt < n : n >= 1 && e.labels.size() == n, [&] {
-    return "calm::train::collate: example " + std::to_string(b) + " has " + std::to_string(n) + " tokens, a prompt of " +
-           std::to_string(e.prompt) + " and " + std::to_string(e.labels.size()) +
+    return "calm::train::collate: example " + std::to_string(b) + " has " + std::to_string(n) +
+           " tokens, a prompt of " + std::to_string(e.prompt) + " and " + std::to_string(e.labels.size()) +
            " labels; expected at least 2 tokens and one after the prompt, or as many labels as tokens";
   });
 }
