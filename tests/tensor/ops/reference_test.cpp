@@ -11,6 +11,8 @@
 #include "calm/io/safetensors.hpp"
 #include "calm/tensor/ops/activation.hpp"
 #include "calm/tensor/ops/arithmetic.hpp"
+#include "calm/tensor/ops/attention.hpp"
+#include "calm/tensor/ops/cross_entropy.hpp"
 #include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/ops/gated.hpp"
 #include "calm/tensor/ops/gather.hpp"
@@ -36,6 +38,8 @@ using Width = Sized<test::Narrow, 16>;
 using Rows = Floats<Batch, Time, Wide>;
 using Row = Floats<Wide>;
 using HeadRows = Floats<Batch, Time, Heads, Width>;
+using Queries = Floats<Batch, Time, Sized<test::Three, 4>, Sized<test::Narrow, 8>>;
+using Keys = Floats<Batch, Source, Sized<test::Two, 2>, Sized<test::Narrow, 8>>;
 
 const io::SafetensorsFile& fixture() {
   static const auto file = io::SafetensorsFile::open(CALM_FIXTURES "/ops.safetensors");
@@ -133,4 +137,24 @@ TEST_CASE("reductions agree with PyTorch") {
   check<Rows>("sum_time", [](const auto& x) { return sum<Time>(x); }, {"x"});
   check<Rows>("mean_wide", [](const auto& x) { return mean<Wide>(x); }, {"x"});
   check<Rows>("mean", [](const auto& x) { return mean(x); }, {"x"});
+}
+
+TEST_CASE("attention agrees with PyTorch") {
+  const auto begin = fixture().load<Indices<Batch, Time>>("attention.begin");
+  const auto end = fixture().load<Indices<Batch, Time>>("attention.end");
+  const auto biased = [&](const auto& q, const auto& k, const auto& v) {
+    return attention(q, k, v, {end, begin, {}}, {.recency = {0.5, 0.25, 0, 0.125}});
+  };
+  check<Queries, Keys, Keys>("attention", biased, {"q", "k", "v"});
+
+  auto causal = Indices<Batch, Time>(Shape<Batch, Time>(2, 20));
+  for (std::size_t i = 0; i < causal.size(); ++i) causal.mutable_data()[i] = static_cast<Index>(i % 20 + 1);
+  const auto plain = [&](const auto& q, const auto& k, const auto& v) { return attention(q, k, v, {causal, {}, {}}); };
+  check<Queries, Keys, Keys>("attention_causal", plain, {"q", "k", "v"});
+}
+
+TEST_CASE("cross-entropy agrees with PyTorch") {
+  const auto targets = fixture().load<Indices<Batch, Time>>("cross_entropy.targets");
+  const auto loss = [&](const auto& x, const auto& w) { return linear_cross_entropy(x, w, targets); };
+  check<Rows, Floats<Words, Wide>>("cross_entropy", loss, {"x", "w"});
 }
