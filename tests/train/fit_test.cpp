@@ -237,6 +237,6 @@ TEST_CASE("batches that teach nothing are refused, with what was expected and wh
   CHECK_THROWS_WITH(fit_on({{5, 16, 2}, 1, {}}), Contains("token 16 at [1, 1] is outside the vocabulary of 16"));
   CHECK_THROWS_WITH(fit_on({{5, 6, 16}, 1, {}}), Contains("is token 16, outside the vocabulary of 16"));
   CHECK_THROWS_WITH(fit_on({std::vector<Index>(34, 1), 1, {}}),
-                    Contains("text 1 reaches position 32, the model's context is 32 tokens"));
+                    Contains("a text in row 0 reaches position 32, the model's context is 32 tokens"));
   CHECK(same_bits(parameters_of(*m), before));
 }

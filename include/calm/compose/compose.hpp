@@ -55,8 +55,8 @@ KeyIntervals<Device> seen_by_anchor(const nn::Layout<Device>& layout, BridgeMask
   Index* end = seen.end.mutable_data();
   Index* center = seen.center.mutable_data();
   for (std::size_t i = 0; i < seen.end.size(); ++i) {
-    const Index own = layout.keys.end[i], pad = own - layout.position[i] - 1;  // columns before the text
-    const Index prompt = pad + layout.prompt[i / layout.time()];
+    const Index own = layout.keys.end[i], before = own - layout.position[i] - 1;  // columns before the text
+    const Index prompt = before + layout.prompt[i];
     center[i] = own - 1;
     end[i] = own == 0 ? 0 : (mask == BridgeMask::encoder ? prompt : (own > prompt ? own : prompt));
   }

@@ -63,10 +63,10 @@ std::vector<std::vector<Index>> generate(const Model& model, std::span<const std
     std::copy(prompts[b].begin(), prompts[b].end(), tokens.mutable_data() + b * time);
     count[b] = static_cast<Index>(prompts[b].size());
   }
-  const auto prompt_lengths = nn::detail::per_text<Device>(count);
+  const std::vector<Index> prompt_lengths = count;
   for (std::size_t step = 0; step < options.max_new_tokens; ++step) {
     auto layout = nn::continue_at<Device>(start, count, time);
-    layout.prompt = prompt_lengths;
+    layout.prompt = nn::detail::per_token<Device>(prompt_lengths, time);
     for (std::size_t b = 0; b < batch; ++b) last[b] = std::max<Index>(count[b] - 1, 0);
     const auto logits = model.next_logits(tokens, layout, nn::detail::per_text<Device>(last), caches);
 

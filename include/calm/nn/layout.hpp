@@ -14,11 +14,10 @@ namespace calm::nn {
 template <class Device>
 struct Layout {
   using PerToken = Tensor<Index, Device, Batch, Time>;
-  using PerText = Tensor<Index, Device, Batch>;
 
   PerToken position;          ///< place in its own text, from 0; 0 for padding
   KeyIntervals<Device> keys;  ///< the keys of self-attention: causal, own text, no padding
-  PerText prompt;             ///< tokens of each text that were given, not generated; undefined: not known
+  PerToken prompt;            ///< how many tokens of its text were given, not generated; undefined: not known
 
   std::size_t batch() const { return position.extent(0); }
   std::size_t time() const { return position.extent(1); }
@@ -39,6 +38,14 @@ Layout<Device> empty_layout(std::size_t batch, std::size_t time) {
 template <class Device>
 Tensor<Index, Device, Batch> per_text(std::span<const Index> values) {
   return Tensor<Index, Device, Batch>::from(Shape<Batch>(values.size()), values.data());
+}
+
+/// Each text's value at each of its `time` columns.
+template <class Device>
+Tensor<Index, Device, Batch, Time> per_token(std::span<const Index> values, std::size_t time) {
+  Tensor<Index, Device, Batch, Time> t(Shape<Batch, Time>(values.size(), time));
+  for (std::size_t b = 0; b < values.size(); ++b) std::fill_n(t.mutable_data() + b * time, time, values[b]);
+  return t;
 }
 
 inline void check_length(Index length, std::size_t time, std::size_t b) {
@@ -81,6 +88,33 @@ Layout<Device> pad_left(std::span<const Index> lengths, std::size_t time) {
       position[b * time + t] = static_cast<Index>(t - pad);
       begin[b * time + t] = static_cast<Index>(pad);
       end[b * time + t] = static_cast<Index>(t + 1);
+    }
+  }
+  return l;
+}
+
+/// Where one text of a packed batch stands.
+struct TextPlace {
+  std::size_t row, column, length, prompt;
+};
+
+/// Texts anywhere in the rows, several to a row where they fit. None sees another.
+template <class Device>
+Layout<Device> packed(std::span<const TextPlace> texts, std::size_t rows, std::size_t time) {
+  auto l = detail::empty_layout<Device>(rows, time);
+  l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(l.position.shape());
+  l.prompt = Tensor<Index, Device, Batch, Time>::zeros(l.position.shape());
+  Index* position = l.position.mutable_data();
+  Index* begin = l.keys.begin.mutable_data();
+  Index* end = l.keys.end.mutable_data();
+  Index* prompt = l.prompt.mutable_data();
+  for (const TextPlace& text : texts) {
+    for (std::size_t i = 0; i < text.length; ++i) {
+      const std::size_t at = text.row * time + text.column + i;
+      position[at] = static_cast<Index>(i);
+      begin[at] = static_cast<Index>(text.column);
+      end[at] = static_cast<Index>(text.column + i + 1);
+      prompt[at] = static_cast<Index>(text.prompt);
     }
   }
   return l;

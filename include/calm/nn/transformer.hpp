@@ -99,7 +99,7 @@ struct Trunk {
   static void check_positions(const Layout<Device>& layout) {
     for (std::size_t i = 0; i < layout.position.size(); ++i) {
       calm::detail::require(static_cast<std::size_t>(layout.position[i]) < S::config.context, [&] {
-        return "calm::nn::Transformer: text " + std::to_string(i / layout.time()) + " reaches position " +
+        return "calm::nn::Transformer: a text in row " + std::to_string(i / layout.time()) + " reaches position " +
                std::to_string(layout.position[i]) + ", the model's context is " + std::to_string(S::config.context) +
                " tokens; shorten the text";
       });

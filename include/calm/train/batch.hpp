@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,8 +26,8 @@ struct Example {
 /// What one step trains on. Position t predicts token t + 1.
 template <class Device>
 struct Batch {
-  nn::Tokens<Device> tokens;   ///< [Batch, Time], padded on the right with token 0
-  nn::Tokens<Device> targets;  ///< [Batch, Time], -1 where nothing is to be predicted
+  nn::Tokens<Device> tokens;   ///< [Rows, Time], token 0 where no text stands
+  nn::Tokens<Device> targets;  ///< [Rows, Time], -1 where nothing is to be predicted
   nn::Layout<Device> layout;
   std::size_t token_count = 0;  ///< without padding
 };
@@ -45,42 +46,62 @@ inline void check_example(const Example& e, std::size_t b) {
   });
 }
 
+/// Places texts in rows of `time` columns, the longest first, each in the first row with room for it (first-fit
+/// decreasing). Returns the number of rows.
+inline std::size_t place(std::span<const Example> examples, std::size_t time, std::span<nn::TextPlace> places) {
+  const Storage<Cpu> scratch(2 * examples.size() * sizeof(Index));
+  auto* const order = static_cast<Index*>(scratch.data());
+  Index* const used = order + examples.size();
+  std::iota(order, used, Index{0});
+  const auto length = [&](Index b) { return positions(examples[static_cast<std::size_t>(b)]); };
+  std::sort(order, used, [&](Index a, Index b) { return length(a) != length(b) ? length(a) > length(b) : a < b; });
+  std::size_t rows = 0;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const auto b = static_cast<std::size_t>(order[i]);
+    const std::size_t n = positions(examples[b]);
+    std::size_t row = 0;
+    while (row < rows && static_cast<std::size_t>(used[row]) + n > time) ++row;
+    if (row == rows) used[rows++] = 0;
+    places[b] = {row, static_cast<std::size_t>(used[row]), n, std::max<std::size_t>(examples[b].prompt, 1)};
+    used[row] += static_cast<Index>(n);
+  }
+  return rows;
+}
+
 }  // namespace detail
 
-/// Puts examples of any lengths into one batch. Throws `Error` if there are none, or one is too short to predict from.
+/// Puts examples of any lengths into one batch, short ones side by side in rows as long as the longest. No text sees
+/// another. Throws `Error` if there are none, or one is too short to predict from.
 template <class Device>
 Batch<Device> collate(std::span<const Example> examples) {
   calm::detail::require(!examples.empty(), [] {
     return std::string("calm::train::collate: an empty batch; expected at least one example");
   });
-  const std::size_t count = examples.size();
   std::size_t time = 0;
-  for (std::size_t b = 0; b < count; ++b) {
+  for (std::size_t b = 0; b < examples.size(); ++b) {
     detail::check_example(examples[b], b);
     time = std::max(time, detail::positions(examples[b]));
   }
-  Batch<Device> batch;
-  const Shape<calm::Batch, Time> shape(count, time);
-  batch.tokens = nn::Tokens<Device>::zeros(shape);
-  batch.targets = nn::Tokens<Device>::full(shape, ignored_target);
-  Tensor<Index, Device, calm::Batch> lengths{Shape<calm::Batch>(count)}, prompts{Shape<calm::Batch>(count)};
-  Index* tokens = batch.tokens.mutable_data();
-  Index* targets = batch.targets.mutable_data();
-  for (std::size_t b = 0; b < count; ++b) {
+  const Storage<Cpu> memory(examples.size() * sizeof(nn::TextPlace));
+  const std::span places(static_cast<nn::TextPlace*>(memory.data()), examples.size());
+  const std::size_t rows = detail::place(examples, time, places);
+  const Shape<calm::Batch, Time> shape(rows, time);
+  Batch<Device> batch{.tokens = nn::Tokens<Device>::zeros(shape),
+                      .targets = nn::Tokens<Device>::full(shape, ignored_target),
+                      .layout = nn::packed<Device>(places, rows, time)};
+  for (std::size_t b = 0; b < examples.size(); ++b) {
     const Example& e = examples[b];
-    const std::size_t n = detail::positions(e);
-    const std::size_t first = std::max<std::size_t>(e.labels.empty() ? e.prompt : 0, 1);
-    lengths.mutable_data()[b] = static_cast<Index>(n);
-    prompts.mutable_data()[b] = static_cast<Index>(std::max<std::size_t>(e.prompt, 1));
-    std::copy_n(e.tokens.begin(), n, tokens + b * time);
-    if (e.labels.empty())
-      std::copy(e.tokens.begin() + static_cast<std::ptrdiff_t>(first), e.tokens.end(), targets + b * time + first - 1);
-    else
-      std::copy_n(e.labels.begin(), n, targets + b * time);
-    batch.token_count += n;
+    const std::size_t at = places[b].row * time + places[b].column;
+    Index* targets = batch.targets.mutable_data() + at;
+    std::copy_n(e.tokens.begin(), places[b].length, batch.tokens.mutable_data() + at);
+    if (e.labels.empty()) {
+      const std::size_t first = std::max<std::size_t>(e.prompt, 1);
+      std::copy(e.tokens.begin() + static_cast<std::ptrdiff_t>(first), e.tokens.end(), targets + first - 1);
+    } else {
+      std::copy_n(e.labels.begin(), places[b].length, targets);
+    }
+    batch.token_count += places[b].length;
   }
-  batch.layout = nn::pad_right<Device>(std::span(lengths.data(), count), time);
-  batch.layout.prompt = prompts;
   return batch;
 }
 
