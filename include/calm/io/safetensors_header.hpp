@@ -334,12 +334,14 @@ inline std::string format_safetensors_header(
   out += "{\"__metadata__\":{";
   const char* comma = "";
   for (const auto& [key, value] : metadata) {
-    out += comma + json_text(key) + ":" + json_text(value);
+    out += comma;
+    out += json_text(key) + ":" + json_text(value);
     comma = ",";
   }
   out += "}";
   for (const auto& [name, entry] : tensors) {
-    out += "," + json_text(name) + ":{\"dtype\":\"" + std::string(entry->dtype) + "\",\"shape\":" +
+    out += ',';
+    out += json_text(name) + ":{\"dtype\":\"" + std::string(entry->dtype) + "\",\"shape\":" +
            detail::shape_text(entry->shape) + ",\"data_offsets\":[" + std::to_string(entry->offset) + "," +
            std::to_string(entry->offset + entry->bytes) + "]}";
   }
