@@ -1,46 +1,19 @@
 /// \file  The sub-commands, for one scale.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
 #include <cstdio>
-#include <exception>
-#include <functional>
-#include <mutex>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
 
+#include "ask.hpp"
+#include "jobs.hpp"
 #include "report.hpp"
 #include "run.hpp"
 
 namespace kv {
-
-/// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores.
-inline void run_jobs(const std::vector<std::function<void()>>& jobs) {
-  std::atomic<std::size_t> next = 0;
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto work = [&] {
-#ifdef _OPENMP
-    omp_set_num_threads(1);
-#endif
-    for (std::size_t i = next++; i < jobs.size(); i = next++) {
-      try {
-        jobs[i]();
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-      }
-    }
-  };
-  std::vector<std::thread> threads;
-  for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) threads.emplace_back(work);
-  for (auto& t : threads) t.join();
-  if (failure) std::rethrow_exception(failure);
-}
 
 template <class S>
 void show_data(const Experiment<S>& experiment, std::size_t count) {
@@ -59,15 +32,11 @@ void show_data(const Experiment<S>& experiment, std::size_t count) {
   }
 }
 
+/// The whole table of one seed.
 template <class S>
-void train_bases(Experiment<S>& experiment) {
+std::vector<Row> table_of(Experiment<S>& experiment) {
   run_jobs({[&] { experiment.train_anchor(); }, [&] { experiment.train_augment(false); },
             [&] { experiment.train_augment(true); }});
-}
-
-template <class S>
-std::vector<Row> table(Experiment<S>& experiment) {
-  train_bases(experiment);
   std::vector<Row> rows(7);
   const auto job = [&](std::size_t i, auto make) {
     return [&rows, i, make] {
@@ -84,23 +53,40 @@ std::vector<Row> table(Experiment<S>& experiment) {
             job(6, [&] { return experiment.lora_row(); }),
             job(0, [&] { return experiment.template base_row<Augment<S>>("augment"); }),
             job(1, [&] { return experiment.template base_row<Anchor<S>>("anchor"); })});
-  print(rows);
-  write_report(experiment, rows);
   return rows;
+}
+
+template <class S>
+void table(const Settings& settings) {
+  std::vector<std::vector<Row>> tables;
+  for (std::size_t i = 0; i < settings.seeds; ++i) {
+    Settings one = settings;
+    one.seed = settings.seed + i;
+    if (settings.seeds > 1) fmt::print("seed {}\n", one.seed);
+    Experiment<S> experiment(one);
+    tables.push_back(table_of(experiment));
+  }
+  const auto rows = over_seeds(tables);
+  print(rows);
+  write_report<S>(settings, rows);
 }
 
 /// Does what `command` names.
 template <class S>
-void run_scale(const std::string& command, const Settings& settings, std::size_t shown) {
+void run_scale(const std::string& command, const Settings& settings) {
+  if (command == "table") return table<S>(settings);
   Experiment<S> experiment(settings);
-  if (command == "data") show_data(experiment, shown);
-  if (command == "augment") experiment.train_augment(false), experiment.train_augment(true);
-  if (command == "anchor") experiment.train_anchor();
+  if (command == "data") show_data(experiment, settings.shown);
+  if (command == "augment") run_jobs({[&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
+  if (command == "anchor") run_jobs({[&] { experiment.train_anchor(); }});
+  if (command == "ask") ask(experiment, settings.question);
   if (command == "compose" || command == "evaluate") {
-    print({experiment.template base_row<Augment<S>>("augment"), experiment.template base_row<Anchor<S>>("anchor"),
-           experiment.template composed_row<>("composed", "augment")});
+    std::vector<Row> rows(3);
+    run_jobs({[&] { rows[2] = experiment.template composed_row<>("composed", "augment"); },
+              [&] { rows[0] = experiment.template base_row<Augment<S>>("augment"); },
+              [&] { rows[1] = experiment.template base_row<Anchor<S>>("anchor"); }});
+    print(rows);
   }
-  if (command == "table") table(experiment);
 }
 
 }  // namespace kv

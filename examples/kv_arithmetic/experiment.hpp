@@ -2,11 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+
+#include <fmt/core.h>
 
 #include <calm/compose/bridge_file.hpp>
 #include <calm/io/module_file.hpp>
@@ -23,7 +26,27 @@ struct Row {
   std::string model;
   Scores scores;
   std::size_t trainable_parameters = 0;
-  double seconds = 0;  ///< of training, 0 where nothing was trained now
+  double seconds = 0;   ///< of training, 0 where nothing was trained now
+  Scores deviation{};   ///< standard deviation over seeds, 0 for one seed
+};
+
+/// The one progress line of the terminal: of runs side by side, the first that asks has it.
+class ProgressLine {
+ public:
+  ProgressLine() : mine_(!taken().exchange(true)) {}
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
+  ~ProgressLine() {
+    if (mine_) taken() = false;
+  }
+  bool mine() const { return mine_; }
+
+ private:
+  static std::atomic<bool>& taken() {
+    static std::atomic<bool> flag{false};
+    return flag;
+  }
+  bool mine_;
 };
 
 template <class S>
@@ -45,38 +68,58 @@ class Experiment {
                                             augment_stream<S>(book_, settings_.seed, other_keys));
   }
 
+  /// A trained base.
+  template <class Model>
+  std::unique_ptr<Model> base(const std::string& name) {
+    auto model = std::make_unique<Model>();
+    calm::io::load_module(*model, base_file(name));
+    return model;
+  }
+  /// The trained composition.
+  auto composed() {
+    auto model = bases_composed<calm::bridge::Local>("augment");
+    calm::load_bridges(*model, result_file("composed") + ".safetensors");
+    return model;
+  }
+
   /// A base model alone, as a language model.
   template <class Model>
   Row base_row(const std::string& name) {
-    auto model = std::make_unique<Model>();
-    calm::io::load_module(*model, base_file(name));
-    return {name, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), 0, 0};
+    return {name, evaluate_all<S>(*base<Model>(name), book_, Keys::held_out, settings_.evaluated)};
   }
 
   /// Trains bridges between the anchor and the named augment ("augment", "vanilla", "random"), or loads those of before.
   template <class Options = calm::bridge::Local>
   Row composed_row(const std::string& row, const std::string& augment) {
-    using Model = Composed<S, Options>;
-    auto model = std::make_unique<Model>();
-    calm::io::load_module(model->anchor, base_file("anchor"));
-    if (augment == "random")
-      calm::nn::initialise(model->augment, {.seed = settings_.seed + 77});
-    else
-      calm::io::load_module(model->augment, base_file(augment), {.allow_unused = true});
+    auto model = bases_composed<Options>(augment);
     const std::string before = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
     const double seconds = train_or_load(*model, row, [&] { model->initialise_bridges(settings_.seed); });
     const std::string after = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
     if (before != after) throw calm::Error("kv_arithmetic: training the bridges changed a frozen base");
-    return {row, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), Model::trainable_parameters,
+    return {row, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), model->trainable_parameters,
             seconds};
   }
 
-  /// LoRA on the anchor, on the same data.
+  /// LoRA on the anchor, on the same data; or what was trained on this anchor before.
   Row lora_row() {
+    static constexpr const char* base_key = "kv.anchor.sha256";
     auto model = std::make_unique<Lora<S>>();
-    calm::io::load_frozen(*model, base_file("anchor"));
-    calm::nn::initialise_trainable(*model, {.seed = settings_.seed});
-    const double seconds = run("lora", *model, settings_.composition, composition_stream<S>(book_, settings_.seed));
+    const std::string file = result_file("lora") + ".safetensors";
+    const std::string anchor = calm::io::weights_sha256(*base<Anchor<S>>("anchor"));
+    double seconds = 0;
+    const auto is_ours = [&] {
+      const auto metadata = calm::io::SafetensorsFile::open(file).metadata();
+      const auto found = metadata.find(base_key);
+      return found != metadata.end() && found->second == anchor;
+    };
+    if (!settings_.retrain && std::filesystem::exists(file) && is_ours()) {
+      calm::io::load_module(*model, file);
+    } else {
+      calm::io::load_frozen(*model, base_file("anchor"));
+      calm::nn::initialise_trainable(*model, {.seed = settings_.seed});
+      seconds = run("lora", *model, settings_.composition, composition_stream<S>(book_, settings_.seed));
+      calm::io::save_module(*model, file, {{base_key, anchor}});
+    }
     return {"lora", evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated),
             LoraRank<S>::rank * LoraRank<S>::per_rank, seconds};
   }
@@ -89,6 +132,17 @@ class Experiment {
   }
 
  private:
+  template <class Options>
+  auto bases_composed(const std::string& augment) {
+    auto model = std::make_unique<Composed<S, Options>>();
+    calm::io::load_module(model->anchor, base_file("anchor"));
+    if (augment == "random")
+      calm::nn::initialise(model->augment, {.seed = settings_.seed + 77});
+    else
+      calm::io::load_module(model->augment, base_file(augment), {.allow_unused = true});
+    return model;
+  }
+
   template <class Model, class Stream>
   void train_base(const std::string& name, const Training& how, const Stream& stream) {
     if (std::filesystem::exists(base_file(name)) && !settings_.retrain) return;
@@ -116,8 +170,8 @@ class Experiment {
       try {
         calm::load_bridges(model, file);
         return 0;
-      } catch (const calm::Error&) {
-        // of other bases: trained again below
+      } catch (const calm::Error& e) {
+        fmt::print(stderr, "{}\n{}: trained again\n", e.what(), row);
       }
     }
     fresh();
@@ -129,6 +183,9 @@ class Experiment {
 
   template <class Model, class Stream>
   double run(const std::string& name, Model& model, const Training& how, const Stream& stream) {
+    const std::string checkpoint = result_file(name) + ".checkpoint";
+    if (settings_.retrain) std::filesystem::remove(checkpoint);
+    const ProgressLine line;
     const auto result = calm::train::fit(model, stream,
                                          {.steps = how.steps,
                                           .batch_size = how.batch_size,
@@ -138,8 +195,16 @@ class Experiment {
                                           .clip_norm = 1.0,
                                           .adamw = {.beta2 = 0.98, .weight_decay = how.weight_decay},
                                           .name = name,
-                                          .progress = settings_.progress,
-                                          .metrics = result_file(name) + ".jsonl"});
+                                          .progress = settings_.progress && line.mine(),
+                                          .metrics = result_file(name) + ".jsonl",
+                                          .checkpoint = checkpoint,
+                                          .save_every = 500,
+                                          .interrupted = [] { return interrupted != 0; }});
+    if (!result.finished) {
+      throw calm::Error("kv_arithmetic: " + name + " was interrupted after " + std::to_string(result.steps) + " of " +
+                        std::to_string(how.steps) + " steps; the same command goes on from there");
+    }
+    std::filesystem::remove(checkpoint);
     return result.seconds;
   }
 

@@ -1,5 +1,6 @@
 /// \file  The paper's key-value arithmetic (§4.1, Table 1): two frozen models gain a skill that neither has.
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -15,8 +16,10 @@ int main(int argc, char** argv) {
   app.fallthrough();
   kv::Settings settings;
   bool paper_scale = false;
-  std::size_t shown = 3;
   app.add_option("--seed", settings.seed, "of keys, bases, bridges and data")->capture_default_str();
+  app.add_option("--seeds", settings.seeds, "how many seeds, from --seed on, make the table")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--bases", settings.bases, "folder of the base models")->capture_default_str();
   app.add_option("-o,--out", settings.out, "folder of bridges, metrics and tables")->capture_default_str();
   app.add_option("--evaluated", settings.evaluated, "expressions per set")->capture_default_str();
@@ -26,17 +29,22 @@ int main(int argc, char** argv) {
   app.add_flag("--retrain", settings.retrain, "train again what is there already");
   app.add_flag("--paper-scale", paper_scale, "25 000 keys and values, 3 to 6 operands: for a GPU");
   app.add_subcommand("data", "show some expressions in the three sets")
-      ->add_option("-n", shown, "how many")
+      ->add_option("-n", settings.shown, "how many")
       ->capture_default_str();
   app.add_subcommand("augment", "train the augment, and the one of other keys");
   app.add_subcommand("anchor", "train the anchor");
   app.add_subcommand("compose", "train the bridges between both and evaluate");
   app.add_subcommand("evaluate", "evaluate augment, anchor and composition");
+  app.add_subcommand("ask", "put one expression to augment, anchor and composition")
+      ->add_option("expression", settings.question, "keys or numbers with + - * between, as 'zorb * 12 - ek'")
+      ->required();
   app.add_subcommand("table", "everything, with the controls: the whole of Table 1 and Table 5");
   CLI11_PARSE(app, argc, argv);
+  std::signal(SIGINT, [](int) { kv::interrupted = 1; });
+  std::signal(SIGTERM, [](int) { kv::interrupted = 1; });
   try {
     const std::string command = app.get_subcommands().front()->get_name();
-    (paper_scale ? kv::run_paper_scale : kv::run_default_scale)(command, settings, shown);
+    (paper_scale ? kv::run_paper_scale : kv::run_default_scale)(command, settings);
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <calm/compose/compose.hpp>
 #include <calm/nn/transformer.hpp>
@@ -77,28 +78,34 @@ auto augment_stream(const KeyBook<S>& book, std::uint64_t seed, bool other_keys)
   };
 }
 
-/// Arithmetic on numbers, and every fourth time copying them.
+/// Arithmetic on numbers, and every eighth time copying them.
 template <class S>
 auto anchor_stream(const KeyBook<S>& book, std::uint64_t seed) {
   return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
     draw(book, Keys::all, {seed, 11}, i, e);
-    if (i % 4 == 0) writer.write_echo(e, out);
+    if (i % 8 == 0) writer.write_echo(e, out);
     else writer.write(Set::numeric, e, out);
   };
 }
 
-/// D_C: the three sets over the held-in keys alone, an eighth each of KV-Substitution and Numeric-Arithmetic, the rest
-/// KV-Math: at first with one key among numbers, which is what shows the bridges where a value belongs.
+/// D_C: the three sets over the held-in keys alone, of eight texts two of KV-Substitution, one of Numeric-Arithmetic,
+/// three of KV-Math and two of KV-Math with one key among numbers.
 template <class S>
 auto composition_stream(const KeyBook<S>& book, std::uint64_t seed) {
-  return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
+  return [&book, seed, writer = Writer<S>(book), e = Expression{}, one_key = std::vector<bool>{}](
+             std::uint64_t i, Example& out) mutable {
     draw(book, Keys::held_in, {seed, 12}, i, e);
     switch (i % 8) {
-      case 0: writer.write(Set::substitution, e, out); break;
-      case 1: writer.write(Set::numeric, e, out); break;
-      case 2:
-      case 3: writer.write(Set::math, e, out); break;
-      default: writer.write_mixed(e, (i / 8) % e.operands.size(), out);
+      case 0:
+      case 1: writer.write(Set::substitution, e, out); break;
+      case 2: writer.write(Set::numeric, e, out); break;
+      case 3:
+      case 4:
+        one_key.assign(e.operands.size(), false);
+        one_key[(i / 8) % e.operands.size()] = true;
+        writer.write_mixed(e, one_key, out);
+        break;
+      default: writer.write(Set::math, e, out);
     }
   };
 }

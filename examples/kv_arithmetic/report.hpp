@@ -1,6 +1,7 @@
 /// \file  The table of the experiment: on the terminal, as JSON, and as a picture.
 #pragma once
 
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -24,12 +25,34 @@ struct PaperRow {
 inline constexpr PaperRow paper_rows[] = {
     {"augment", 98.1, 4.2, 0.7}, {"anchor", 0.0, 73.7, 0.0}, {"composed", 92.9, 72.0, 84.3}};
 
+/// Mean and standard deviation, row by row, of the tables of several seeds.
+inline std::vector<Row> over_seeds(const std::vector<std::vector<Row>>& tables) {
+  std::vector<Row> rows = tables.front();
+  const auto n = static_cast<double>(tables.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (double Scores::*score : {&Scores::substitution, &Scores::numeric, &Scores::math}) {
+      double sum = 0, squares = 0;
+      for (const auto& table : tables) sum += table[r].scores.*score;
+      for (const auto& table : tables) squares += std::pow(table[r].scores.*score - sum / n, 2);
+      rows[r].scores.*score = sum / n;
+      rows[r].deviation.*score = n > 1 ? std::sqrt(squares / (n - 1)) : 0;
+    }
+    rows[r].seconds = 0;
+    for (const auto& table : tables) rows[r].seconds += table[r].seconds;
+  }
+  return rows;
+}
+
 inline void print(const std::vector<Row>& rows) {
-  fmt::print("\n{:<10} | {:>8} {:>8} {:>8} | {:>10} | {:>7} | paper (PaLM 2)\n", "exact %", "KV-Subst", "Numeric",
+  fmt::print("\n{:<8} | {:>11} {:>11} {:>11} | {:>9} | {:>7} | paper (PaLM 2)\n", "exact %", "KV-Subst", "Numeric",
              "KV-Math", "trainable", "seconds");
+  const auto cell = [](double score, double deviation) {
+    return deviation > 0 ? fmt::format("{:.1f} ± {:.1f}", score, deviation) : fmt::format("{:.1f}", score);
+  };
   for (const Row& r : rows) {
-    fmt::print("{:<10} | {:>8.1f} {:>8.1f} {:>8.1f} | {:>10} | {:>7.1f} |", r.model, r.scores.substitution,
-               r.scores.numeric, r.scores.math, r.trainable_parameters, r.seconds);
+    fmt::print("{:<8} | {:>11} {:>11} {:>11} | {:>9} | {:>7.1f} |", r.model,
+               cell(r.scores.substitution, r.deviation.substitution), cell(r.scores.numeric, r.deviation.numeric),
+               cell(r.scores.math, r.deviation.math), r.trainable_parameters, r.seconds);
     for (const PaperRow& p : paper_rows) {
       if (r.model == p.model) fmt::print(" {:>5.1f} {:>5.1f} {:>5.1f}", p.substitution, p.numeric, p.math);
     }
@@ -44,6 +67,7 @@ nlohmann::json to_json(const Settings& settings, const std::vector<Row>& rows) {
   };
   nlohmann::json table{{"settings",
                         {{"seed", settings.seed},
+                         {"seeds", settings.seeds},
                          {"keys", S::keys},
                          {"held_in_keys", KeyBook<S>::held_in()},
                          {"largest_value", S::keys - 1},
@@ -61,7 +85,11 @@ nlohmann::json to_json(const Settings& settings, const std::vector<Row>& rows) {
                              {"numeric_arithmetic", r.scores.numeric},
                              {"kv_math", r.scores.math},
                              {"trainable_parameters", r.trainable_parameters},
-                             {"training_seconds", r.seconds}});
+                             {"training_seconds", r.seconds},
+                             {"standard_deviation",
+                              {{"kv_substitution", r.deviation.substitution},
+                               {"numeric_arithmetic", r.deviation.numeric},
+                               {"kv_math", r.deviation.math}}}});
   }
   return table;
 }
@@ -154,10 +182,11 @@ inline std::string picture(const std::vector<Row>& rows, const std::vector<svg::
 
 /// Writes kv_arithmetic.json and kv_arithmetic.svg into the results' folder.
 template <class S>
-void write_report(const Experiment<S>& experiment, const std::vector<Row>& rows) {
-  const std::string stem = experiment.settings().out + "/kv_arithmetic";
-  calm::io::write_file_atomically(stem + ".json", to_json<S>(experiment.settings(), rows).dump(2) + "\n");
-  calm::io::write_file_atomically(stem + ".svg", picture(rows, read_curve(experiment.result_file("composed") + ".jsonl")));
+void write_report(const Settings& settings, const std::vector<Row>& rows) {
+  const std::string stem = settings.out + "/kv_arithmetic";
+  const std::string curve = settings.out + "/composed-seed" + std::to_string(settings.seed) + ".jsonl";
+  calm::io::write_file_atomically(stem + ".json", to_json<S>(settings, rows).dump(2) + "\n");
+  calm::io::write_file_atomically(stem + ".svg", picture(rows, read_curve(curve)));
   fmt::print("\nwritten: {}.json, {}.svg\n", stem, stem);
 }
 

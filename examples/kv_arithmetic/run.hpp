@@ -1,6 +1,7 @@
 /// \file  The settings of the experiment, and its scales: each is compiled in a file of its own.
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -17,20 +18,26 @@ struct Training {
 };
 
 struct Settings {
-  std::uint64_t seed = 1;
+  std::uint64_t seed = 1;         ///< the first seed
+  std::size_t seeds = 1;          ///< how many the table is made of
   std::string bases = "bases";    ///< where base models are kept
   std::string out = "results";    ///< where bridges, metrics and the table go
   bool retrain = false;           ///< train what is there once more
   bool progress = true;
+  std::size_t shown = 3;          ///< expressions that `data` shows
+  std::string question{};         ///< what `ask` asks
   std::size_t evaluated = 1000;   ///< expressions per set
-  Training augment{800, 96, 3e-3};
-  Training anchor{5000, 96, 2e-3};
-  Training composition{1500, 64, 5e-3};
+  Training augment{4000, 96, 3e-3};
+  Training anchor{12000, 96, 2e-3};
+  Training composition{1000, 64, 6e-3};
 };
 
-/// The default: what two CPU cores train in minutes. 1 000 keys with the values 0 to 999, two operands.
-void run_default_scale(const std::string& command, const Settings& settings, std::size_t shown);
+/// Set by a signal: training runs save what they have and stop.
+inline volatile std::sig_atomic_t interrupted = 0;
+
+/// The default: what two CPU cores train in minutes. 1 000 keys with the values 0 to 999, two or three operands.
+void run_default_scale(const std::string& command, const Settings& settings);
 /// The numbers of the paper's §4.1: 25 000 keys and values, three to six operands. For a GPU.
-void run_paper_scale(const std::string& command, const Settings& settings, std::size_t shown);
+void run_paper_scale(const std::string& command, const Settings& settings);
 
 }  // namespace kv

@@ -129,12 +129,11 @@ class Writer {
     out.tokens.push_back(S::end);
   }
 
-  /// KV-Math with one key and numbers: operand `kept` is a key, the others are their values. A step between
-  /// numbers and keys: with the rest known, each digit of the answer speaks of one key alone.
-  void write_mixed(const Expression& e, std::size_t kept, Example& out) const {
+  /// KV-Math among numbers: operand k is a key where is_key[k], else its value.
+  void write_mixed(const Expression& e, const std::vector<bool>& is_key, Example& out) const {
     out.tokens.clear();
     out.labels.clear();
-    for (std::size_t k = 0; k < e.operands.size(); ++k) operand(e, k, k == kept, out.tokens);
+    for (std::size_t k = 0; k < e.operands.size(); ++k) operand(e, k, is_key[k], out.tokens);
     out.tokens.push_back(S::equals);
     out.prompt = out.tokens.size();
     answer(e, out.tokens);
