@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -138,7 +139,7 @@ TEST_CASE("random tokens teach a composition nothing") {
 /// Texts of several lengths, random tokens.
 std::vector<train::Example> ragged_texts() {
   std::vector<train::Example> texts;
-  for (const std::size_t n : {5, 12, 3, 7, 4, 6, 2}) {
+  for (const std::size_t n : std::to_array<std::size_t>({5, 12, 3, 7, 4, 6, 2})) {
     train::Example e{.tokens = std::vector<Index>(n), .prompt = n / 2, .labels = {}};
     for (std::size_t t = 0; t < n; ++t) {
       e.tokens[t] = static_cast<Index>(random_below({9, n}, t, AnchorSpec::config.vocab));
