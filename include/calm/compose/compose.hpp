@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -41,13 +42,32 @@ struct CheckedComposition {
   static constexpr bool ok = true;
 };
 
+template <class Device>
+void require_prompts(const nn::Layout<Device>& layout) {
+  require(layout.prompt.defined(), [] {
+    return std::string("calm::Compose: the prefix and encoder masks need the length of each prompt (Layout::prompt)");
+  });
+}
+
+/// The same texts without what was generated, which becomes padding.
+template <class Device>
+nn::Layout<Device> prompts_of(nn::Layout<Device> layout) {
+  require_prompts(layout);
+  layout.position = layout.position.clone();
+  layout.keys.end = layout.keys.end.clone();
+  for (std::size_t i = 0; i < layout.position.size(); ++i) {
+    if (layout.position[i] < layout.prompt[i]) continue;
+    layout.position.mutable_data()[i] = 0;
+    layout.keys.end.mutable_data()[i] = 0;
+  }
+  return layout;
+}
+
 /// The intervals of augment positions that each anchor position sees, for one tokenizer.
 template <class Device>
 KeyIntervals<Device> seen_by_anchor(const nn::Layout<Device>& layout, BridgeMask mask) {
   if (mask == BridgeMask::causal) return layout.keys;
-  require(layout.prompt.defined(), [] {
-    return std::string("calm::Compose: the prefix and encoder masks need the length of each prompt (Layout::prompt)");
-  });
+  require_prompts(layout);
   KeyIntervals<Device> seen;
   seen.begin = layout.keys.begin;
   seen.center = Tensor<Index, Device, Batch, Time>(layout.position.shape());
@@ -88,13 +108,19 @@ class Compose {
   static constexpr std::size_t links = Map::size;
   static constexpr std::size_t trainable_parameters = links * bridge_type::parameter_count;
 
+  /// Under the other masks a position reads the augment's state of later ones, so what is kept of a prefix depends on
+  /// the whole prompt and serves no other text.
+  static constexpr bool shares_prefixes = Options::config.mask == BridgeMask::causal;
+
   /// What decoding keeps: both models' keys and values and each bridge's.
   struct Caches {
     typename Anchor::Caches anchor;
     typename augment_type::Caches augment;
     std::array<typename bridge_type::Cache, links> bridges;
-    std::array<typename bridge_type::Folded, links> folded;
-    bool has_prompt = false;
+    std::array<typename bridge_type::Folded, links> folded;  // the same for every text
+
+    /// What each text owns.
+    static auto parts(auto& self) { return std::tie(self.anchor, self.augment, self.bridges); }
   };
 
   Anchor anchor;
@@ -166,11 +192,13 @@ class Compose {
     return linked;
   }
 
-  // Under the encoder mask the augment reads the prompt alone: the first call.
+  // Under the encoder mask the augment reads the prompts alone, whenever they come.
   void read_augment(const Tokens& tokens, const Layout& layout, Caches& caches) const {
-    if (Options::config.mask == BridgeMask::encoder && std::exchange(caches.has_prompt, true)) return;
-    const auto linked = augment_states(tokens, layout, &caches.augment);
-    for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], layout, caches.folded[i], caches.bridges[i]);
+    const Layout read = Options::config.mask == BridgeMask::encoder ? detail::prompts_of(layout) : layout;
+    const Index* end = read.keys.end.data();
+    if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
+    const auto linked = augment_states(tokens, read, &caches.augment);
+    for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], read, caches.folded[i], caches.bridges[i]);
   }
 
   /// The anchor from embedding to last block, with `apply(i, state)` after link i's layer. Between links, blocks run in

@@ -1,8 +1,13 @@
 /// \file  Keys and values of texts seen so far.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <span>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/nn/layout.hpp"
@@ -20,6 +25,7 @@ class KeyValueCache {
       : keys_(Shape<Batch, Positions, KvHeads, Width>(batch, capacity)),
         values_(Shape<Batch, Positions, KvHeads, Width>(batch, capacity)) {}
 
+  std::size_t texts() const { return keys_.extent(0); }
   std::size_t capacity() const { return keys_.extent(1); }
   const Rows& keys() const { return keys_; }
   const Rows& values() const { return values_; }
@@ -45,8 +51,97 @@ class KeyValueCache {
     }
   }
 
+  /// Writes the first `positions` rows of one text of another cache over text `to_text` of this one. Throws `Error` if
+  /// either has no such rows.
+  void copy_text(const KeyValueCache& from, std::size_t from_text, std::size_t positions, std::size_t to_text) {
+    check_rows(from, from_text, positions);
+    check_rows(*this, to_text, positions);
+    const std::size_t width = KvHeads::extent * Width::extent;
+    const std::size_t at = from_text * from.capacity() * width, to = to_text * capacity() * width;
+    kernel::copy(Device{}, positions * width, from.keys_.data() + at, keys_.mutable_data() + to);
+    kernel::copy(Device{}, positions * width, from.values_.data() + at, values_.mutable_data() + to);
+  }
+
  private:
+  static void check_rows(const KeyValueCache& cache, std::size_t text, std::size_t positions) {
+    calm::detail::require(text < cache.texts() && positions <= cache.capacity(), [&] {
+      return "calm::nn::KeyValueCache: " + std::to_string(positions) + " positions of text " + std::to_string(text) +
+             " are to be copied; the cache holds " + std::to_string(cache.texts()) + " texts of up to " +
+             std::to_string(cache.capacity());
+    });
+  }
+
   Rows keys_, values_;
 };
+
+namespace detail {
+
+template <class C>
+inline constexpr bool is_cache = false;
+template <class T, class Device, Axis P, Axis K, Axis W>
+inline constexpr bool is_cache<KeyValueCache<T, Device, P, K, W>> = true;
+
+template <class C>
+inline constexpr bool is_caches_list = false;
+template <class C, std::size_t N>
+inline constexpr bool is_caches_list<std::array<C, N>> = true;
+template <class C>
+inline constexpr bool is_caches_list<std::vector<C>> = true;
+
+template <class C>
+inline constexpr bool is_caches_tuple = false;
+template <class... C>
+inline constexpr bool is_caches_tuple<std::tuple<C...>> = true;
+
+/// f(a's, b's) for each KeyValueCache of two collections of one type: arrays, vectors, tuples, and structs whose
+/// `parts(self)` is a tuple of what a text owns in them.
+template <class A, class B, class F>
+void for_each_cache(A& a, B& b, const F& f) {
+  using C = std::remove_cv_t<A>;
+  if constexpr (is_cache<C>) {
+    f(a, b);
+  } else if constexpr (is_caches_list<C>) {
+    for (std::size_t i = 0; i < a.size(); ++i) for_each_cache(a[i], b[i], f);
+  } else if constexpr (is_caches_tuple<C>) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (for_each_cache(std::get<I>(a), std::get<I>(b), f), ...);
+    }(std::make_index_sequence<std::tuple_size_v<C>>{});
+  } else {
+    auto parts_a = C::parts(a);
+    auto parts_b = C::parts(b);
+    for_each_cache(parts_a, parts_b, f);
+  }
+}
+
+}  // namespace detail
+
+/// Empty caches like those of a model, for `texts` texts of up to `capacity` tokens. What belongs to no text (folded
+/// projections) is shared, not computed again.
+template <class Caches>
+Caches empty_caches(const Caches& like, std::size_t texts, std::size_t capacity) {
+  Caches made = like;
+  detail::for_each_cache(made, like, [&](auto& to, const auto&) {
+    to = std::remove_cvref_t<decltype(to)>(texts, capacity);
+  });
+  return made;
+}
+
+/// Copies what `from` holds of the first `positions` tokens of its text `from_text` over text `to_text` of `to`: a text
+/// joins a batch, or begins where another stands.
+template <class Caches>
+void copy_text(const Caches& from, std::size_t from_text, std::size_t positions, Caches& to, std::size_t to_text) {
+  detail::for_each_cache(to, from, [&](auto& t, const auto& f) { t.copy_text(f, from_text, positions, to_text); });
+}
+
+/// Caches of the texts that `texts` names, in its order and as often as it names them, `positions` tokens of each, with
+/// room for `capacity`: beams are reordered, doubled and dropped. One layer at a time stands in memory twice.
+template <class Caches>
+void select_texts(Caches& caches, std::span<const std::size_t> texts, std::size_t positions, std::size_t capacity) {
+  detail::for_each_cache(caches, caches, [&](auto& cache, const auto&) {
+    std::remove_cvref_t<decltype(cache)> selected(texts.size(), capacity);
+    for (std::size_t i = 0; i < texts.size(); ++i) selected.copy_text(cache, texts[i], positions, i);
+    cache = std::move(selected);
+  });
+}
 
 }  // namespace calm::nn

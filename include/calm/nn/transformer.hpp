@@ -33,6 +33,8 @@ struct Trunk {
   using Stream = Tensor<T, Device, Batch, Time, Hidden<S>>;
   /// The keys and values of every block.
   using Caches = std::array<typename Layer::Cache, Depth>;
+  /// What is kept of a token never depends on later ones, so a cached prefix serves every text that begins with it.
+  static constexpr bool shares_prefixes = true;
   static constexpr std::size_t depth = Depth;
   static constexpr std::size_t parameter_count = Vocab<S>::extent * Hidden<S>::extent +
                                                  (learned_positions ? Context<S>::extent * Hidden<S>::extent : 0) +
