@@ -63,3 +63,34 @@ TEST_CASE("what is impossible is never drawn, and a low temperature draws the gr
     CHECK(sample(logits.data(), 4, 1e-3, {5, 5}, i) == 1);
   }
 }
+
+TEST_CASE("options with a temperature alone draw the same tokens as `sample`, bit for bit") {
+  const std::vector<Index> text{1, 2};
+  for (std::uint64_t c = 0; c < 2000; ++c) {
+    std::vector<float> logits(40);
+    for (std::size_t v = 0; v < logits.size(); ++v) logits[v] = 4 * random_normal({9, c}, v);
+    const double temperature = 0.1 + 2 * static_cast<double>(random_uniform({9, c}, 999));
+    const RandomKey key{c, 3};
+    CHECK(choose(logits.data(), 40, text, {.temperature = temperature}, key, c) ==
+          sample(logits.data(), 40, temperature, key, c));
+    CHECK(choose(logits.data(), 40, text, {}, key, c) == argmax(logits.data(), 40));
+    CHECK(choose(logits.data(), 40, text, {.temperature = 1, .top_k = 1}, key, c) == argmax(logits.data(), 40));
+  }
+}
+
+TEST_CASE("the repetition penalty turns greedy decoding away from what was said") {
+  const std::array<float, 4> logits{1, 3, 2.5f, -1};
+  const std::vector<Index> text{1, 1, 3};
+  CHECK(choose(logits.data(), 4, text, {}, {}, 0) == 1);
+  CHECK(choose(logits.data(), 4, text, {.repetition_penalty = 1.1}, {}, 0) == 1);
+  CHECK(choose(logits.data(), 4, text, {.repetition_penalty = 1.3}, {}, 0) == 2);
+}
+
+TEST_CASE("scores that are no numbers are refused") {
+  const std::array<float, 3> nan{0, std::nanf(""), 1}, inf{0, std::numeric_limits<float>::infinity(), 1};
+  const std::vector<Index> text{0};
+  const GenerateOptions drawn{.temperature = 1};
+  CHECK_THROWS_WITH(choose(nan.data(), 3, text, drawn, {}, 0), Catch::Contains("a score is not a number"));
+  CHECK_THROWS_WITH(choose(inf.data(), 3, text, drawn, {}, 0), Catch::Contains("a score is infinite"));
+  CHECK_THROWS_WITH(log_sum_exp(nan.data(), 3), Catch::Contains("the model's logits give") && Catch::Contains("nan"));
+}

@@ -1,10 +1,17 @@
 /// \file  Choosing the next token.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "calm/generate/options.hpp"
+#include "calm/generate/policies.hpp"
 #include "calm/tensor/dtype.hpp"
+#include "calm/tensor/error.hpp"
 #include "calm/tensor/philox.hpp"
 
 namespace calm {
@@ -19,7 +26,7 @@ Index argmax(const T* logits, std::size_t vocab) {
   return static_cast<Index>(best);
 }
 
-/// A token drawn from softmax(logits / temperature), by number `index` of the random sequence `key`. Sums run in double.
+/// A token drawn from softmax(logits / temperature) by number `index` of the random sequence `key`. Sums run in double.
 template <class T>
 Index sample(const T* logits, std::size_t vocab, double temperature, RandomKey key, std::uint64_t index) {
   const double top = static_cast<double>(logits[static_cast<std::size_t>(argmax(logits, vocab))]);
@@ -35,6 +42,47 @@ Index sample(const T* logits, std::size_t vocab, double temperature, RandomKey k
     if (rest < 0) return static_cast<Index>(i);
   }
   return static_cast<Index>(last);  // rounding ate the rest
+}
+
+namespace detail {
+
+inline void check_scores(std::span<const double> scores) {
+  require(std::none_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); }), [] {
+    return std::string("calm::choose: a score is not a number; look for a non-finite weight or policy");
+  });
+  const double top = *std::max_element(scores.begin(), scores.end());
+  require(std::isfinite(top), [&] {
+    return top > 0 ? std::string("calm::choose: a score is infinite; look for a non-finite weight or policy")
+                   : std::string("calm::choose: the policy leaves no token possible; expected at least one");
+  });
+}
+
+}  // namespace detail
+
+/// What options make of scores before a token is drawn, in the order of transformers' `generate`.
+inline auto policies_of(const GenerateOptions& o) {
+  return Chain(RepetitionPenalty{o.repetition_penalty}, Temperature{o.temperature}, TopK{o.top_k}, TopP{o.top_p},
+               MinP{o.min_p});
+}
+
+/// The token that `options` choose behind `text`: the most likely one, or number `index` of the random sequence `key`.
+/// The caller's policy comes first, then `policies_of` the options; greedy decoding knows the repetition penalty alone.
+/// logits: [Vocab]. Throws `Error` if no token is possible, or a score is not a number.
+template <class T>
+Index choose(const T* logits, std::size_t vocab, std::span<const Index> text, const GenerateOptions& options,
+             RandomKey key, std::uint64_t index) {
+  const bool greedy = options.temperature == 0;
+  if (greedy && options.repetition_penalty == 1 && !options.policy) return argmax(logits, vocab);
+  std::vector<double> scores(vocab);
+  for (std::size_t i = 0; i < vocab; ++i) scores[i] = static_cast<double>(logits[i]);
+  if (options.policy) options.policy(scores, text);
+  detail::check_scores(scores);
+  if (greedy) {
+    RepetitionPenalty{options.repetition_penalty}(scores, text);
+    return argmax(scores.data(), vocab);
+  }
+  policies_of(options)(scores, text);
+  return sample(scores.data(), vocab, 1.0, key, index);
 }
 
 }  // namespace calm
