@@ -1,0 +1,91 @@
+/// \file  One text in the making: from the model's logits to its next token, and to its end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "calm/generate/log_probability.hpp"
+#include "calm/generate/options.hpp"
+#include "calm/generate/sample.hpp"
+#include "calm/generate/stop.hpp"
+
+namespace calm::detail {
+
+/// A prompt and what has been added to it.
+class Continuation {
+ public:
+  /// `name` is what the callback is told; draws come from `stream` of the options' seed.
+  Continuation(std::size_t name, std::vector<Index> prompt, std::shared_ptr<const GenerateOptions> options,
+               std::uint64_t stream)
+      : name_(name), prompt_(prompt.size()), text_(std::move(prompt)), options_(std::move(options)),
+        key_{options_->seed, stream}, watch_(*options_) {}
+
+  std::size_t name() const { return name_; }
+  std::size_t prompt_size() const { return prompt_; }
+  /// The prompt and every token chosen so far.
+  std::span<const Index> text() const { return text_; }
+
+  /// Chooses the next token.   logits: [Vocab], behind the last token of `text()`. Whether the text goes on.
+  template <class T>
+  bool advance(const T* logits, std::size_t vocab) {
+    const Index token = choose(logits, vocab, text_, *options_, key_, text_.size() - prompt_);
+    std::optional<Finish> finish = watch_.push(token);
+    if (finish != Finish::end_token) {
+      text_.push_back(token);
+      score(logits, vocab, token);
+    }
+    if (!finish && watch_.tokens().size() == options_->max_new_tokens) finish = Finish::length;
+    const std::size_t certain = finish ? watch_.tokens().size() : watch_.certain();
+    while (announced_ < certain) {
+      if (announce(announced_++)) continue;
+      watch_.cut(announced_);
+      finish = Finish::caller;
+      break;
+    }
+    if (finish) result_.finish = *finish;
+    return !finish;
+  }
+
+  /// What came of it. The continuation is of no further use.
+  Completion completion() && {
+    const std::size_t count = watch_.tokens().size();
+    result_.tokens = watch_.tokens();
+    result_.text = watch_.text();
+    log_probabilities_.resize(options_->log_probabilities ? count : 0);
+    result_.log_probabilities = std::move(log_probabilities_);
+    if (options_->alternatives > 0) result_.alternatives.resize(count);
+    return std::move(result_);
+  }
+
+ private:
+  template <class T>
+  void score(const T* logits, std::size_t vocab, Index token) {
+    if (!options_->log_probabilities && options_->alternatives == 0 && !options_->on_token) return;
+    const double log_sum = log_sum_exp(logits, vocab);
+    log_probabilities_.push_back(static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_sum);
+    if (options_->alternatives > 0) {
+      result_.alternatives.push_back(most_likely(logits, vocab, options_->alternatives, log_sum));
+    }
+  }
+
+  bool announce(std::size_t place) const {
+    if (!options_->on_token) return true;
+    return options_->on_token({name_, place, watch_.tokens()[place], log_probabilities_[place]});
+  }
+
+  std::size_t name_, prompt_;
+  std::vector<Index> text_;
+  std::shared_ptr<const GenerateOptions> options_;
+  RandomKey key_;
+  StopWatch watch_;
+  std::vector<double> log_probabilities_;
+  std::size_t announced_ = 0;
+  Completion result_;
+};
+
+}  // namespace calm::detail
