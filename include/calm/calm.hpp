@@ -2,7 +2,7 @@
 #pragma once
 
 #include "calm/compose.hpp"
-#include "calm/generate/generate.hpp"
+#include "calm/generate.hpp"
 #include "calm/io.hpp"
 #include "calm/nn.hpp"
 #include "calm/tensor.hpp"

@@ -1,9 +1,9 @@
 /// \file  Policies: what reshapes the scores of the next token before one is drawn.
 ///
 /// A policy is called with the scores of all tokens, [Vocab], and with the text so far, prompt included, and changes
-/// the scores in place. Softmax of the scores is what is drawn from; a token at `impossible` is never drawn. Each policy
-/// here is a function of these two alone, has a setting at which it changes no probability, and keeps at least the most
-/// likely token.
+/// the scores in place. Softmax of the scores is what is drawn from; a token at `impossible` is never drawn. Each
+/// policy here is a function of these two alone, has a setting at which it changes no probability, and keeps at least
+/// the most likely token.
 #pragma once
 
 #include <algorithm>
