@@ -78,14 +78,17 @@ class BeamSearch {
     const auto candidates = best_candidates(logits, vocab, wanted);
     std::vector<Open> next;
     for (std::size_t rank = 0; rank < candidates.size() && next.size() < width; ++rank) {
-      const auto& [from, token, log_probability] = candidates[rank];
-      if (ends(token)) {
+      const Candidate& c = candidates[rank];
+      const Open& from = open_[c.from];
+      if (ends(c.token)) {
         // An end below the first `width` would not have stayed open either.
-        if (rank < width) add({open_[from].tokens, score(log_probability, length), log_probability, Finish::end_token});
+        if (rank < width) {
+          add({from.tokens, score(c.log_probability, length), c.log_probability, Finish::end_token});
+        }
         continue;
       }
-      next.push_back({open_[from].tokens, log_probability, open_[from].row});
-      next.back().tokens.push_back(token);
+      next.push_back({from.tokens, c.log_probability, from.row});
+      next.back().tokens.push_back(c.token);
     }
     open_ = std::move(next);
     if (length == options_->max_new_tokens) {
@@ -104,6 +107,7 @@ class BeamSearch {
     std::size_t from;  // which open text
     Index token;
     double log_probability;
+    std::size_t place;  // among all candidates: by open text, and for each in the order of its logits
   };
 
   bool ends(Index token) const {
@@ -119,14 +123,16 @@ class BeamSearch {
     for (std::size_t i = 0; i < open_.size(); ++i) {
       const T* row = logits + open_[i].row * vocab;
       for (const auto& [token, log_probability] : most_likely(row, vocab, count, log_sum_exp(row, vocab))) {
-        all.push_back({i, token, open_[i].log_probability + log_probability});
+        all.push_back({i, token, open_[i].log_probability + log_probability, all.size()});
       }
     }
-    // Stable, so that what rounding makes equal stays in the order of its logits: one beam is greedy decoding.
-    std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-      return a.log_probability > b.log_probability;
-    });
-    all.resize(std::min(all.size(), count));
+    count = std::min(count, all.size());
+    // What rounding makes equal stays in its place: one beam is greedy decoding.
+    const auto better = [](const Candidate& a, const Candidate& b) {
+      return a.log_probability > b.log_probability || (a.log_probability == b.log_probability && a.place < b.place);
+    };
+    std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(), better);
+    all.resize(count);
     return all;
   }
 
