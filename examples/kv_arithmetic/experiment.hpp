@@ -61,10 +61,11 @@ class Experiment {
   const Settings& settings() const { return settings_; }
 
   void train_anchor() {
-    train_base<Anchor<S, calm::Trainable>>("anchor", settings_.anchor, anchor_stream<S>(book_, settings_.seed));
+    const std::uint64_t seed = settings_.anchor_seed;
+    train_base<Anchor<S, calm::Trainable>>("anchor", seed + 2, settings_.anchor, anchor_stream<S>(book_, seed));
   }
   void train_augment(bool other_keys) {
-    train_base<Augment<S, calm::Trainable>>(other_keys ? "vanilla" : "augment", settings_.augment,
+    train_base<Augment<S, calm::Trainable>>(other_keys ? "vanilla" : "augment", settings_.seed + 1, settings_.augment,
                                             augment_stream<S>(book_, settings_.seed, other_keys));
   }
 
@@ -125,7 +126,8 @@ class Experiment {
   }
 
   std::string base_file(const std::string& name) const {
-    return settings_.bases + "/" + name + "-seed" + std::to_string(settings_.seed) + ".safetensors";
+    const std::uint64_t seed = name == "anchor" ? settings_.anchor_seed : settings_.seed;
+    return settings_.bases + "/" + name + "-seed" + std::to_string(seed) + ".safetensors";
   }
   std::string result_file(const std::string& name) const {
     return settings_.out + "/" + name + "-seed" + std::to_string(settings_.seed);
@@ -144,10 +146,10 @@ class Experiment {
   }
 
   template <class Model, class Stream>
-  void train_base(const std::string& name, const Training& how, const Stream& stream) {
+  void train_base(const std::string& name, std::uint64_t seed, const Training& how, const Stream& stream) {
     if (std::filesystem::exists(base_file(name)) && !settings_.retrain) return;
     auto model = std::make_unique<Model>();
-    calm::nn::initialise(*model, {.seed = settings_.seed + (name == "anchor" ? 2 : 1), .deviation = how.deviation});
+    calm::nn::initialise(*model, {.seed = seed, .deviation = how.deviation});
     run(name, *model, how, stream);
     if (name == "anchor") forget_unseen(*model);
     calm::io::save_module(*model, base_file(name));

@@ -16,10 +16,11 @@ int main(int argc, char** argv) {
   app.fallthrough();
   kv::Settings settings;
   bool paper_scale = false;
-  app.add_option("--seed", settings.seed, "of keys, bases, bridges and data")->capture_default_str();
+  app.add_option("--seed", settings.seed, "of keys, augments, bridges and data")->capture_default_str();
   app.add_option("--seeds", settings.seeds, "how many seeds, from --seed on, make the table")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--anchor-seed", settings.anchor_seed, "of the anchor, which serves all seeds")->capture_default_str();
   app.add_option("--bases", settings.bases, "folder of the base models")->capture_default_str();
   app.add_option("-o,--out", settings.out, "folder of bridges, metrics and tables")->capture_default_str();
   app.add_option("--evaluated", settings.evaluated, "expressions per set")->capture_default_str();

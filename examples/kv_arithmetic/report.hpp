@@ -68,6 +68,7 @@ nlohmann::json to_json(const Settings& settings, const std::vector<Row>& rows) {
   nlohmann::json table{{"settings",
                         {{"seed", settings.seed},
                          {"seeds", settings.seeds},
+                         {"anchor_seed", settings.anchor_seed},
                          {"keys", S::keys},
                          {"held_in_keys", KeyBook<S>::held_in()},
                          {"largest_value", S::keys - 1},
@@ -111,7 +112,7 @@ inline std::string line(Point a, Point b, const char* color) {
 
 /// Grouped bars: three tasks, a bar for each model.
 inline std::string bars(const std::vector<Row>& rows, double x0, double y0, double width, double height) {
-  static constexpr const char* colors[] = {"#4c78a8", "#f58518", "#54a24b", "#b0b0b0", "#c8c8c8", "#989898", "#d8d8d8"};
+  static constexpr const char* colors[] = {"#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#72b7b2", "#9d755d"};
   static constexpr const char* tasks[] = {"KV-Substitution", "Numeric-Arithmetic", "KV-Math"};
   std::string out;
   for (int tick = 0; tick <= 100; tick += 25) {
@@ -139,20 +140,25 @@ inline std::string bars(const std::vector<Row>& rows, double x0, double y0, doub
   return out;
 }
 
-/// A curve through points whose y is in [0, top].
+/// The loss over steps, on a logarithmic scale with a line at each power of ten.
 inline std::string curve(const std::vector<Point>& points, double x0, double y0, double width, double height) {
   if (points.empty()) return "";
-  double top = 0;
-  for (const Point& p : points) top = std::max(top, p.y);
-  const double right = points.back().x;
+  double least = points[0].y, most = points[0].y;
+  for (const Point& p : points) least = std::min(least, p.y), most = std::max(most, p.y);
+  const double bottom = std::floor(std::log10(std::max(least, 1e-9))), top = std::ceil(std::log10(std::max(most, 1e-9)));
+  const auto y_of = [&](double exponent) { return y0 + height * (top - exponent) / std::max(1.0, top - bottom); };
   std::string path, out;
-  for (const Point& p : points) {
-    path += fmt::format("{}{:.1f},{:.1f} ", path.empty() ? "M" : "L", x0 + width * p.x / right, y0 + height * (1 - p.y / top));
+  for (double e = bottom; e <= top; ++e) {
+    out += line({x0, y_of(e)}, {x0 + width, y_of(e)}, "#e0e0e0");
+    out += text(x0 - 6, y_of(e) + 4, fmt::format("{:g}", std::pow(10, e)), "end", 11);
   }
-  out += line({x0, y0 + height}, {x0 + width, y0 + height}, "#808080") + line({x0, y0}, {x0, y0 + height}, "#808080");
+  for (const Point& p : points) {
+    path += fmt::format("{}{:.1f},{:.1f} ", path.empty() ? "M" : "L", x0 + width * p.x / points.back().x,
+                        y_of(std::log10(std::max(p.y, 1e-9))));
+  }
   out += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"#54a24b\" stroke-width=\"2\"/>\n", path);
-  out += text(x0 - 6, y0 + 10, fmt::format("{:.2f}", top), "end", 11) + text(x0 - 6, y0 + height, "0", "end", 11);
-  out += text(x0 + width / 2, y0 + height + 18, fmt::format("training the bridges: loss over {:.0f} steps", right));
+  out += text(x0 + width / 2, y0 + height + 18,
+              fmt::format("training the bridges: loss in nats per token over {:.0f} steps", points.back().x));
   return out;
 }
 

@@ -20,6 +20,7 @@ struct Training {
 struct Settings {
   std::uint64_t seed = 1;         ///< the first seed
   std::size_t seeds = 1;          ///< how many the table is made of
+  std::uint64_t anchor_seed = 1;  ///< of the anchor, which knows no keys: one serves all seeds
   std::string bases = "bases";    ///< where base models are kept
   std::string out = "results";    ///< where bridges, metrics and the table go
   bool retrain = false;           ///< train what is there once more
@@ -27,7 +28,7 @@ struct Settings {
   std::size_t shown = 3;          ///< expressions that `data` shows
   std::string question{};         ///< what `ask` asks
   std::size_t evaluated = 1000;   ///< expressions per set
-  Training augment{4000, 96, 3e-3};
+  Training augment{6000, 96, 3e-3};
   Training anchor{12000, 96, 2e-3};
   Training composition{1000, 64, 6e-3};
 };
