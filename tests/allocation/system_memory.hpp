@@ -32,7 +32,9 @@ inline void count_request() { system_requests.fetch_add(1, std::memory_order_rel
 
 #ifdef CALM_TEST_ASAN
 
-#include <sanitizer/allocator_interface.h>
+// As in sanitizer/allocator_interface.h, which GCC 12 does not bring.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*allocated)(const volatile void*, std::size_t),
+                                                         void (*freed)(const volatile void*));
 
 namespace calm::test {
 

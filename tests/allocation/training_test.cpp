@@ -45,6 +45,11 @@ using Composed = Compose<nn::Transformer<Anchor, float, Cpu>, nn::Transformer<Au
 using Base = nn::Transformer<Anchor, float, Cpu, Trainable>;
 
 constexpr std::size_t longest = 48, batch_size = 6;
+#ifdef CALM_TEST_ASAN
+constexpr std::size_t many_steps = 20, some_steps = 5;  // slow ones
+#else
+constexpr std::size_t many_steps = 150, some_steps = 20;
+#endif
 
 void fill(std::uint64_t i, std::size_t tokens, train::Example& out) {
   out.tokens.resize(tokens);
@@ -128,14 +133,14 @@ TEST_CASE("the counter sees every kind of request") {
 
 TEMPLATE_TEST_CASE("from the third step on, training on ragged batches asks the system for nothing", "", Composed,
                    Base) {
-  const auto requests = requests_of(*make<TestType>(), ragged, {.steps = 150, .longest = longest});
+  const auto requests = requests_of(*make<TestType>(), ragged, {.steps = many_steps, .longest = longest});
   CHECK(requests.first > 0);
   CHECK(requests.later == 0);
   CHECK(requests.of_pool == 0);
 }
 
 TEMPLATE_TEST_CASE("nor does training on equally long texts of a length that nobody named", "", Composed, Base) {
-  const auto requests = requests_of(*make<TestType>(), equally_long, {.steps = 20});
+  const auto requests = requests_of(*make<TestType>(), equally_long, {.steps = some_steps});
   CHECK(requests.later == 0);
   CHECK(requests.of_pool == 0);
 }
