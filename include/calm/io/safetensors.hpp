@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -88,24 +89,31 @@ std::size_t convert_from(std::string_view dtype, std::size_t n, const std::byte*
   }
 }
 
+/// An axis as messages name it.
+struct AxisName {
+  std::size_t extent;
+  std::string (*name)();
+};
+
+inline std::string axes_mismatch(std::span<const AxisName> axes, const std::vector<std::size_t>& found) {
+  if (found.size() != axes.size())
+    return "expected " + std::to_string(axes.size()) + " axes, found shape " + shape_text(found);
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    if (axes[i].extent != dynamic && axes[i].extent != found[i])
+      return "axis " + std::to_string(i) + " (" + axes[i].name() + "): expected " + std::to_string(axes[i].extent) +
+             ", found " + std::to_string(found[i]) + " in shape " + shape_text(found);
+  }
+  return {};
+}
+
 template <class X>
 struct ExpectedShape;
 template <class T, class Device, class... Axes>
 struct ExpectedShape<Tensor<T, Device, Axes...>> {
   /// What is wrong with `found`, or nothing. Dynamic axes take any extent.
   static std::string mismatch(const std::vector<std::size_t>& found) {
-    if (found.size() != sizeof...(Axes))
-      return "expected " + std::to_string(sizeof...(Axes)) + " axes, found shape " + shape_text(found);
-    std::string message;
-    std::size_t i = 0;
-    [[maybe_unused]] const auto look = [&](std::size_t extent, std::string (*name)()) {
-      if (message.empty() && extent != dynamic && extent != found[i])
-        message = "axis " + std::to_string(i) + " (" + name() + "): expected " + std::to_string(extent) + ", found " +
-                  std::to_string(found[i]) + " in shape " + shape_text(found);
-      ++i;
-    };
-    (look(Axes::extent, &type_name<Axes>), ...);
-    return message;
+    static constexpr std::array<AxisName, sizeof...(Axes)> axes{{{Axes::extent, &type_name<Axes>}...}};
+    return axes_mismatch(axes, found);
   }
 
   static Shape<Axes...> shape(const std::vector<std::size_t>& found) {

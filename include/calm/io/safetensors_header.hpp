@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "calm/tensor/error.hpp"
+#include "calm/text/utf8.hpp"
 
 namespace calm::io {
 
@@ -290,6 +291,28 @@ inline void check_layout(const std::string& path, const SafetensorsHeader& heade
   });
 }
 
+/// What `nlohmann::json::sax_parse` does for JSON; that function also compiles the readers of four binary formats.
+inline void parse_json(const char* text, std::size_t n, HeaderHandler& handler) {
+  auto input = nlohmann::detail::input_adapter(text, text + n);
+  nlohmann::detail::parser<nlohmann::json, decltype(input)>(std::move(input)).sax_parse(&handler);
+}
+
+/// `s`, which is UTF-8, as JSON.
+inline std::string json_text(std::string_view s) {
+  static constexpr std::string_view short_escapes = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
+  std::string out = "\"";
+  for (const char c : s) {
+    const std::size_t i = short_escapes.find(c);
+    if (i != std::string_view::npos)
+      (out += '\\') += letters[i];
+    else if (static_cast<unsigned char>(c) < 0x20)
+      ((out += "\\u00") += c < 0x10 ? '0' : '1') += "0123456789abcdef"[c & 15];
+    else
+      out += c;
+  }
+  return out += '"';
+}
+
 }  // namespace detail
 
 /// Reads and checks the header of the file `path` whose contents are the `size` bytes at `data`. Throws `Error`.
@@ -312,7 +335,7 @@ inline SafetensorsHeader parse_safetensors_header(const std::string& path, const
   SafetensorsHeader header;
   header.data_begin = 8 + n;
   detail::HeaderHandler handler(path, header);
-  nlohmann::json::sax_parse(text, text + n, &handler);
+  detail::parse_json(text, n, handler);
   detail::check_layout(path, header, size - header.data_begin);
   return header;
 }
@@ -323,12 +346,11 @@ inline std::string format_safetensors_header(
     const std::string& path, const SafetensorsMetadata& metadata,
     const std::vector<std::pair<std::string_view, const SafetensorsEntry*>>& tensors) {
   const auto json_text = [&](std::string_view s) {
-    try {
-      return nlohmann::json(std::string(s)).dump();
-    } catch (const nlohmann::json::exception&) {
+    if (text::find_invalid_utf8(s) != std::string_view::npos) {
       throw Error("calm::io: " + path + ": " + detail::in_quotes(s) +
                   " is not valid UTF-8, as names and metadata must be");
     }
+    return detail::json_text(s);
   };
   std::string out(8, '\0');
   out += "{\"__metadata__\":{";
