@@ -1,134 +1,146 @@
 /// \file  The bridge: what is trained on one link.
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <string>
 
-#include "calm/nn/config.hpp"
+#include "calm/compose/bridge_config.hpp"
+#include "calm/compose/bridge_projection.hpp"
+#include "calm/nn/initialise.hpp"
 #include "calm/nn/kv_cache.hpp"
 #include "calm/nn/linear.hpp"
 #include "calm/nn/norm.hpp"
 #include "calm/tensor/ops/attention.hpp"
+#include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/reshape.hpp"
+#include "calm/tensor/ops/squash.hpp"
 
 namespace calm {
 
-/// Which of the augment's positions an anchor position sees.
-enum class BridgeMask {
-  causal,   ///< those whose text is not later than its own
-  prefix,   ///< those and the whole prompt
-  encoder,  ///< the whole prompt and nothing else: the augment never reads what is generated (paper, Table 5)
+namespace detail {
+
+template <BridgeGate Gate, class Hidden, class Head, class T, class Device, class Mode>
+struct GateParameters {  // sigmoid
+  using type = nn::Linear<Hidden, Head, T, Device, Mode, true>;
+  static constexpr std::size_t count = type::parameter_count;
+};
+template <class Hidden, class Head, class T, class Device, class Mode>
+struct GateParameters<BridgeGate::tanh, Hidden, Head, T, Device, Mode> {
+  using type = Parameter<Mode, Tensor<T, Device, One>>;
+  static constexpr std::size_t count = 1;
+};
+template <class Hidden, class Head, class T, class Device, class Mode>
+struct GateParameters<BridgeGate::tanh_per_head, Hidden, Head, T, Device, Mode> {
+  using type = Parameter<Mode, Tensor<T, Device, Head>>;
+  static constexpr std::size_t count = Head::extent;
+};
+template <class Hidden, class Head, class T, class Device, class Mode>
+struct GateParameters<BridgeGate::none, Hidden, Head, T, Device, Mode> {
+  using type = One;
+  static constexpr std::size_t count = 0;
 };
 
-/// The parts of a bridge beyond the bare formula.
-struct BridgeConfig {
-  std::size_t heads = 0;            ///< 0: as many as the anchor's self-attention
-  bool normalise_query = true;      ///< RMSNorm on the anchor's state before W_Q
-  bool normalise_augment = true;    ///< RMSNorm on the augment's state before the projection
-  bool sink = true;                 ///< a score per head that brings nothing, so that a head may be at rest
-  double recency = 0;               ///< what the first head's scores lose per position of distance (ALiBi); 0: nothing
-  double recency_octaves = 8;       ///< how many times that halves from head 0 to head n: slope · 2^(-octaves · h / n)
-  BridgeMask mask = BridgeMask::causal;
-};
+}  // namespace detail
 
-/// Presets: named structs, so that types and diagnostics stay short.
-namespace bridge {
-
-/// The default: both inputs normalised, and heads that can rest. Raw streams taught a bridge nothing in the pilot; heads
-/// that must always read something disturb the anchor where it needs no help (docs/kv_arithmetic.md).
-struct Normalised {
-  static constexpr BridgeConfig config{};
-};
-/// The bare formula of §3.1.
-struct Paper {
-  static constexpr BridgeConfig config{.normalise_query = false, .normalise_augment = false, .sink = false};
-};
-/// Normalised, every head drawn to the same place of the text.
-struct Local {
-  static constexpr BridgeConfig config{.recency = 4, .recency_octaves = 0};
-};
-/// `Local` under the encoder mask: the paper's control.
-struct Encoder {
-  static constexpr BridgeConfig config{.recency = 4, .recency_octaves = 0, .mask = BridgeMask::encoder};
-};
-
-}  // namespace bridge
-
-// The axes inside a bridge of `Options` into `Anchor`.
-template <class Anchor, class Options>
-struct BridgeHeads {
-  static constexpr std::size_t extent = Options::config.heads ? Options::config.heads : Anchor::config.heads;
-};
-template <class Anchor, class Options>
-struct BridgeWidth {
-  static constexpr std::size_t extent = Anchor::config.hidden / BridgeHeads<Anchor, Options>::extent;
-};
-/// All heads side by side: D_anchor wide, as in the paper.
-template <class Anchor, class Options>
-struct BridgeInner {
-  static constexpr std::size_t extent = Anchor::config.hidden;
-};
-
-/// H_anchor + Attention(Q: H_anchor, K and V: f_proj(H_augment)) · W_O   (§3.1; u and a are the states, normalised)
+/// gate · norm_out(gate_h · Attention(Q: u, K and V: f_proj(a)) · W_O), which is added to the anchor's state   (§3.1;
+/// u and a are the states of anchor and augment, normalised; both gates and all norms are options)
 ///
 /// h: [Batch, Time, Hidden<Anchor>], a: [Batch, Source, Hidden<Augment>] -> [Batch, Time, Hidden<Anchor>]
-/// W_O starts at zero, so a fresh bridge changes no bit of the anchor's stream.
+/// One factor starts at zero (BridgeStart), so a fresh bridge changes no bit of the anchor's stream.
 template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options, class Mode = Trainable>
 struct Bridge {
+  static_assert(detail::CheckedBridge<Anchor, Augment, Options>::ok);
   static constexpr BridgeConfig config = Options::config;
+  static constexpr bool gated = config.gate != BridgeGate::none;
   using Head = BridgeHeads<Anchor, Options>;
+  using KeyHead = BridgeKeyHeads<Anchor, Options>;
   using Width = BridgeWidth<Anchor, Options>;
   using Wide = BridgeInner<Anchor, Options>;
-  static_assert(Anchor::config.hidden % Head::extent == 0,
-                "calm::Bridge: heads do not divide the anchor's hidden width");
+  using KeyWide = BridgeKeys<Anchor, Options>;
 
-  using Project = nn::Linear<nn::Hidden<Augment>, nn::Hidden<Anchor>, T, Device, Mode>;
-  using In = nn::Linear<nn::Hidden<Anchor>, Wide, T, Device, Mode>;
-  using Out = nn::Linear<Wide, nn::Hidden<Anchor>, T, Device, Mode>;
-  using NormQuery = nn::Norm<nn::Hidden<Anchor>, nn::NormKind::rms, T, Device, Mode>;
+  using Project =
+      Projection<nn::Hidden<Augment>, nn::Hidden<Anchor>, config.rank, T, Device, Mode, config.bias>;
+  using Query = nn::Linear<nn::Hidden<Anchor>, Wide, T, Device, Mode, config.bias>;
+  using Key = nn::Linear<nn::Hidden<Anchor>, KeyWide, T, Device, Mode, config.bias>;
+  using Out = nn::Linear<Wide, nn::Hidden<Anchor>, T, Device, Mode, config.bias>;
+  using NormAnchor = nn::Norm<nn::Hidden<Anchor>, nn::NormKind::rms, T, Device, Mode>;
   using NormAugment = nn::Norm<nn::Hidden<Augment>, nn::NormKind::rms, T, Device, Mode>;
+  using Gate = detail::GateParameters<config.gate, nn::Hidden<Anchor>, Head, T, Device, Mode>;
   /// Projected keys and values of every augment position so far.
-  using Cache = nn::KeyValueCache<T, Device, Source, Head, Width>;
+  using Cache = nn::KeyValueCache<T, Device, Source, KeyHead, Width>;
 
   static constexpr std::size_t parameter_count =
-      Project::parameter_count + 3 * In::parameter_count + Out::parameter_count +
-      (config.normalise_query ? NormQuery::parameter_count : 0) +
-      (config.normalise_augment ? NormAugment::parameter_count : 0) + (config.sink ? Head::extent : 0);
+      Project::parameter_count + Query::parameter_count + 2 * Key::parameter_count + Out::parameter_count +
+      (config.normalise_query ? NormAnchor::parameter_count : 0) +
+      (config.normalise_augment ? NormAugment::parameter_count : 0) +
+      (config.normalise_output ? NormAnchor::parameter_count : 0) + (config.sink ? Head::extent : 0) + Gate::count;
 
-  [[no_unique_address]] KeepIf<config.normalise_query, NormQuery, 0> norm_query;
+  [[no_unique_address]] KeepIf<config.normalise_query, NormAnchor, 0> norm_query;
   [[no_unique_address]] KeepIf<config.normalise_augment, NormAugment, 1> norm_augment;
   Project proj;
-  In q_proj, k_proj, v_proj;
+  Query q_proj;
+  Key k_proj, v_proj;
   Out o_proj;
   [[no_unique_address]] KeepIf<config.sink, Parameter<Mode, Tensor<T, Device, Head>>, 2> sink;
+  [[no_unique_address]] KeepIf<config.normalise_output, NormAnchor, 3> norm_output;
+  [[no_unique_address]] KeepIf<gated, typename Gate::type, 4> gate;
 
-  /// `seen` holds, for each anchor position, the interval of augment positions that it may read.
+  /// What is to be added to h. `seen` holds, for each anchor position, the interval of augment positions that it may
+  /// read.
   template <Operand H, Operand A>
   auto operator()(const H& h, const A& a, const KeyIntervals<Device>& seen) const {
-    const auto p = projected(a);
-    return h_plus(h, read(queries(h), keys(p), values(p), seen));
+    const auto p = proj(normalised(a));
+    return addition(h, split<KeyWide, KeyHead, Width>(k_proj(p)), split<KeyWide, KeyHead, Width>(v_proj(p)), seen);
   }
 
   /// The same when decoding: the keys and values stand in `cache`.
   template <Operand H>
   auto operator()(const H& h, const Cache& cache, const KeyIntervals<Device>& seen) const {
     using Cached = Var<typename Cache::Rows>;
-    return h_plus(h, read(queries(h), Cached{cache.keys()}, Cached{cache.values()}, seen));
+    return addition(h, Cached{cache.keys()}, Cached{cache.values()}, seen);
   }
 
-  /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice D_anchor.
+  /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice
+  /// D_anchor; and W_K · b_p + b_K, W_V · b_p + b_V. A projection of low rank folds into matrices of the same size.
   struct Folded {
-    Tensor<T, Device, Wide, nn::Hidden<Augment>> key, value;
+    Tensor<T, Device, KeyWide, nn::Hidden<Augment>> key, value;
+    [[no_unique_address]] KeepIf<config.bias, Tensor<T, Device, KeyWide>, 0> key_bias;
+    [[no_unique_address]] KeepIf<config.bias, Tensor<T, Device, KeyWide>, 1> value_bias;
+
+    /// a: [..., Hidden<Augment>] -> [..., KeyWide]
+    template <Operand A>
+    auto keys(const A& a) const {
+      if constexpr (config.bias)
+        return linear(a, key) + key_bias;
+      else
+        return linear(a, key);
+    }
+    template <Operand A>
+    auto values(const A& a) const {
+      if constexpr (config.bias)
+        return linear(a, value) + value_bias;
+      else
+        return linear(a, value);
+    }
   };
-  Folded fold() const { return {times_projection(k_proj), times_projection(v_proj)}; }
+  Folded fold() const {
+    const auto p = detail::matrix_of(proj);
+    Folded f{detail::product(k_proj.weight.value(), p), detail::product(v_proj.weight.value(), p), {}, {}};
+    if constexpr (config.bias) {
+      f.key_bias = linear(detail::bias_of(proj), k_proj.weight.value()) + k_proj.bias.value();
+      f.value_bias = linear(detail::bias_of(proj), v_proj.weight.value()) + v_proj.bias.value();
+    }
+    return f;
+  }
 
   /// Puts the keys and values of new augment states into `cache`.
   template <Operand A>
   void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache& cache) const {
     const auto n = normalised(a);
-    cache.put(value(split<Wide, Head, Width>(linear(n, folded.key))),
-              value(split<Wide, Head, Width>(linear(n, folded.value))), layout);
+    cache.put(value(split<KeyWide, KeyHead, Width>(folded.keys(n))),
+              value(split<KeyWide, KeyHead, Width>(folded.values(n))), layout);
   }
 
   void visit(auto&& v) {
@@ -140,6 +152,8 @@ struct Bridge {
     v("v_proj", v_proj);
     v("o_proj", o_proj);
     if constexpr (config.sink) v("sink", sink);
+    if constexpr (config.normalise_output) v("norm_output", norm_output);
+    if constexpr (gated) v("gate", gate);
   }
 
  private:
@@ -155,6 +169,13 @@ struct Bridge {
     return o;
   }
 
+  template <Operand H, class K, class V>
+  auto addition(const H& h, const K& k, const V& v, const KeyIntervals<Device>& seen) const {
+    const auto u = query_input(h);
+    const auto f = gated_heads(read(split<Wide, Head, Width>(q_proj(u)), k, v, seen), u);
+    return gated_output(o_proj(merge<Head, Width, Wide>(f)));
+  }
+
   template <class Q, class K, class V>
   auto read(const Q& q, const K& k, const V& v, const KeyIntervals<Device>& seen) const {
     if constexpr (config.sink)
@@ -164,11 +185,11 @@ struct Bridge {
   }
 
   template <Operand H>
-  auto queries(const H& h) const {
+  auto query_input(const H& h) const {
     if constexpr (config.normalise_query)
-      return split<Wide, Head, Width>(q_proj(norm_query(h, eps)));
+      return norm_query(h, eps);
     else
-      return split<Wide, Head, Width>(q_proj(h));
+      return h;
   }
   template <Operand A>
   auto normalised(const A& a) const {
@@ -177,30 +198,37 @@ struct Bridge {
     else
       return a;
   }
-  template <Operand A>
-  auto projected(const A& a) const {
-    return proj(normalised(a));
+  // f: [Batch, Time, Head, Width]
+  template <Operand F, Operand U>
+  auto gated_heads(const F& f, const U& u) const {
+    if constexpr (config.gate == BridgeGate::tanh_per_head)
+      return multiply_rows(f, tanh(gate()));
+    else if constexpr (config.gate == BridgeGate::sigmoid)
+      return multiply_rows(f, sigmoid(gate(u)));
+    else
+      return f;
   }
-  static Tensor<T, Device, Wide, nn::Hidden<Augment>> product(const T* in, const T* project) {
-    constexpr std::size_t width = nn::Hidden<Anchor>::extent, from = nn::Hidden<Augment>::extent;
-    Tensor<T, Device, Wide, nn::Hidden<Augment>> w{{}};
-    kernel::gemm(Device{}, kernel::Op::none, kernel::Op::none, Wide::extent, from, width, one<T>, {in, width},
-                 {project, from}, false, {w.mutable_data(), from});
-    return w;
-  }
-  auto times_projection(const In& in) const { return product(in.weight.value().data(), proj.weight.value().data()); }
-  template <Operand P>
-  auto keys(const P& p) const {
-    return split<Wide, Head, Width>(k_proj(p));
-  }
-  template <Operand P>
-  auto values(const P& p) const {
-    return split<Wide, Head, Width>(v_proj(p));
-  }
-  template <Operand H, Operand F>
-  auto h_plus(const H& h, const F& f) const {
-    return o_proj(merge<Head, Width, Wide>(f)) + h;
+  // y: [Batch, Time, Hidden<Anchor>]
+  template <Operand Y>
+  auto gated_output(const Y& y) const {
+    if constexpr (config.normalise_output)
+      return multiply_rows(norm_output(y, eps), tanh(gate()));  // no other gate compiles with this norm
+    else if constexpr (config.gate == BridgeGate::tanh)
+      return multiply_rows(y, tanh(gate()));
+    else
+      return y;
   }
 };
+
+/// Gives one parameter of a bridge its start: matrices normal with variance 1 / (width of their input), norms 1, biases
+/// and sinks 0; W_O zero, or else the tanh gates (BridgeStart). Its path alone says which parameter it is.
+template <class Options, class P>
+void initialise_bridge_parameter(const std::string& path, P& parameter, std::uint64_t seed) {
+  nn::initialise_parameter(path, parameter, {.seed = seed, .deviation = 0});
+  if constexpr (Options::config.start == BridgeStart::zero_output) {
+    if (path.ends_with("o_proj.weight")) nn::detail::assign_constant(parameter, 0);
+    if (path.ends_with(".gate")) nn::detail::assign_constant(parameter, 1);
+  }
+}
 
 }  // namespace calm

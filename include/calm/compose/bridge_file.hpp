@@ -17,18 +17,33 @@ template <class Map>
 std::string links_text() {
   std::string text;
   for (std::size_t i = 0; i < Map::size; ++i) {
-    text += (i ? "," : "") + std::to_string(Map::augment[i]) + ">" + std::to_string(Map::anchor[i]);
+    if (i > 0) text += ',';
+    text += std::to_string(Map::augment[i]) + ">" + std::to_string(Map::anchor[i]);
   }
   return text;
 }
 
-inline std::string options_text(const BridgeConfig& c, std::size_t heads) {
+/// The options of bridge type `B`. Those that came later are named only where they are not at their defaults, so that
+/// files from before they existed are still read.
+template <class B>
+std::string options_text() {
+  constexpr BridgeConfig c = B::config;
   static constexpr const char* masks[] = {"causal", "prefix", "encoder"};
-  return "heads=" + std::to_string(heads) + " normalise_query=" + std::to_string(c.normalise_query) +
-         " normalise_augment=" + std::to_string(c.normalise_augment) + " sink=" + std::to_string(c.sink) +
-         " recency=" + std::to_string(c.recency) +
-         " recency_octaves=" + std::to_string(c.recency_octaves) +
-         " mask=" + masks[static_cast<std::size_t>(c.mask)];
+  static constexpr const char* gates[] = {"none", "tanh", "tanh_per_head", "sigmoid"};
+  std::string text = "heads=" + std::to_string(B::Head::extent) +
+                     " normalise_query=" + std::to_string(c.normalise_query) +
+                     " normalise_augment=" + std::to_string(c.normalise_augment) +
+                     " sink=" + std::to_string(c.sink) + " recency=" + std::to_string(c.recency) +
+                     " recency_octaves=" + std::to_string(c.recency_octaves) +
+                     " mask=" + masks[static_cast<std::size_t>(c.mask)];
+  if (c.gate != BridgeGate::none) text += std::string(" gate=") + gates[static_cast<std::size_t>(c.gate)];
+  if (c.start == BridgeStart::zero_gate) text += " start=zero_gate";
+  if (c.normalise_output) text += " normalise_output=1";
+  if (c.bias) text += " bias=1";
+  if (B::KeyHead::extent != B::Head::extent) text += " kv_heads=" + std::to_string(B::KeyHead::extent);
+  if (B::Width::extent != B::Width::natural) text += " width=" + std::to_string(B::Width::extent);
+  if (c.rank > 0) text += " rank=" + std::to_string(c.rank);
+  return text;
 }
 
 /// What a bridge file says of its composition; every entry must agree when it is loaded.
@@ -37,7 +52,7 @@ std::map<std::string, std::string> bridge_identity(Model& model) {
   return {{"calm.anchor.sha256", io::weights_sha256(model.anchor)},
           {"calm.augment.sha256", io::weights_sha256(model.augment)},
           {"calm.links", links_text<typename Model::map>()},
-          {"calm.bridge", options_text(Model::options::config, Model::bridge_type::Head::extent)}};
+          {"calm.bridge", options_text<typename Model::bridge_type>()}};
 }
 
 }  // namespace detail

@@ -10,7 +10,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <boost/hana/for_each.hpp>
 #include <boost/hana/fold_left.hpp>
 #include <boost/hana/integral_constant.hpp>
 #include <boost/hana/range.hpp>
@@ -41,6 +40,13 @@ struct CheckedComposition {
                 "calm::Compose: a link names an anchor layer beyond the anchor's depth");
   static constexpr bool ok = true;
 };
+
+template <std::size_t N>
+constexpr std::array<double, N> all_ones() {
+  std::array<double, N> ones{};
+  ones.fill(1);
+  return ones;
+}
 
 template <class Device>
 void require_prompts(const nn::Layout<Device>& layout) {
@@ -127,12 +133,15 @@ class Compose {
   augment_type augment;
   std::array<bridge_type, links> bridges;
 
-  /// Fresh bridges: W_O zero, so the composition is exactly the anchor, bit for bit; the other matrices normal with
-  /// variance 1 / (width of their input).
+  /// What each bridge adds is multiplied by this; 0 turns it off, and with all of them off the composition is the
+  /// anchor, bit for bit. A setting of this run: it is neither trained nor in the bridges' file.
+  std::array<double, links> scale = detail::all_ones<links>();
+
+  /// Fresh bridges: one factor zero (BridgeStart), so the composition is exactly the anchor, bit for bit; the other
+  /// matrices normal with variance 1 / (width of their input).
   void initialise_bridges(std::uint64_t seed = 0) {
     nn::for_each_trainable(*this, [&](const std::string& path, auto& p) {
-      nn::initialise_parameter(path, p, {.seed = seed, .deviation = 0});
-      if (path.ends_with("o_proj.weight")) nn::detail::assign_constant(p, 0);
+      initialise_bridge_parameter<Options>(path, p, seed);
     });
   }
 
@@ -177,18 +186,18 @@ class Compose {
  private:
   using AugmentStates = Tensor<value_type, device, Batch, Source, nn::Hidden<typename Augment::spec>>;
 
-  static constexpr auto link_indices = boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<links>);
+  static constexpr auto stop_indices = boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<Map::stops>);
 
   std::array<AugmentStates, links> augment_states(const Tokens& tokens, const Layout& layout,
                                                   typename augment_type::Caches* caches) const {
     std::array<AugmentStates, links> linked;
     auto x = augment.embed(tokens, layout);
     std::size_t next = 0;
-    boost::hana::for_each(link_indices, [&](auto i) {
+    for (const std::size_t i : Map::by_augment_layer) {
       x = augment.run(std::move(x), next, Map::augment[i] + 1, layout, caches);
       next = Map::augment[i] + 1;
       linked[i] = rename<Time, Source>(x);
-    });
+    }
     return linked;
   }
 
@@ -201,16 +210,39 @@ class Compose {
     for (std::size_t i = 0; i < links; ++i) bridges[i].remember(linked[i], read, caches.folded[i], caches.bridges[i]);
   }
 
-  /// The anchor from embedding to last block, with `apply(i, state)` after link i's layer. Between links, blocks run in
-  /// a loop over one type; only the links are steps at compile time, and at the first the state becomes a variable.
+  /// The anchor from embedding to last block; what `apply(i, state)` gives for link i is added after its layer. Between
+  /// links, blocks run in a loop over one type; only the layers with links are steps at compile time, and at the first
+  /// the state becomes a variable.
   template <class Apply>
   auto walk(const Tokens& tokens, const Layout& layout, typename Anchor::Caches* caches, const Apply& apply) const {
     std::size_t next = 0;
-    auto x = boost::hana::fold_left(link_indices, anchor.embed(tokens, layout), [&](auto&& state, auto i) {
-      const std::size_t first = std::exchange(next, Map::anchor[i] + 1);
-      return apply(i, anchor.run(std::move(state), first, Map::anchor[i] + 1, layout, caches));
+    auto x = boost::hana::fold_left(stop_indices, anchor.embed(tokens, layout), [&](auto&& state, auto s) {
+      constexpr std::size_t link = Map::stop[decltype(s)::value], past = Map::stop[decltype(s)::value + 1];
+      const std::size_t first = std::exchange(next, Map::anchor[link] + 1);
+      return with_bridges(anchor.run(std::move(state), first, next, layout, caches), link, past, apply);
     });
     return anchor.run(std::move(x), next, Anchor::depth, layout, caches);
+  }
+
+  /// h plus what links [first, last) add. All of them read h itself, so none sees what another has added. A link that
+  /// is off is not computed.
+  template <Operand H, class Apply>
+  auto with_bridges(const H& h, std::size_t first, std::size_t last, const Apply& apply) const {
+    using Added = decltype(apply(first, h));
+    using Sum = decltype(std::declval<Added>() + h);
+    Added sum;
+    bool any = false;
+    for (std::size_t i = first; i < last; ++i) {
+      if (scale[i] == 0) continue;
+      Added added = apply(i, h);
+      if (scale[i] != 1) added = calm::scale(added, scale[i]);
+      sum = std::exchange(any, true) ? sum + added : added;
+    }
+    if (any) return sum + h;
+    if constexpr (std::is_same_v<H, Sum>)
+      return h;
+    else
+      return as_var(h);  // a variable, though nothing below it has a gradient
   }
 };
 

@@ -1,6 +1,7 @@
 /// \file  Which layers of the augment feed which layers of the anchor.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <utility>
@@ -14,7 +15,8 @@ struct Link {
   static constexpr std::size_t anchor = AnchorLayer;
 };
 
-/// The links of a composition, in the order of the anchor's layers.
+/// The links of a composition, in the order of the anchor's layers and, on one anchor layer, of the augment's. Any
+/// augment layer may feed any number of anchor layers, and the other way round.
 template <class... Links>
 struct LayerMap {
   static constexpr std::size_t size = sizeof...(Links);
@@ -23,17 +25,49 @@ struct LayerMap {
 
   static constexpr bool ascending() {
     for (std::size_t i = 1; i < size; ++i) {
-      if (anchor[i - 1] >= anchor[i] || augment[i - 1] > augment[i]) return false;
+      if (anchor[i - 1] > anchor[i] || (anchor[i - 1] == anchor[i] && augment[i - 1] > augment[i])) return false;
+    }
+    return true;
+  }
+  static constexpr bool distinct() {
+    for (std::size_t i = 1; i < size; ++i) {
+      if (anchor[i - 1] == anchor[i] && augment[i - 1] == augment[i]) return false;
     }
     return true;
   }
 
   static_assert(size > 0, "calm::LayerMap: at least one link is needed");
   static_assert(ascending(),
-                "calm::LayerMap: links must ascend: each anchor layer once, augment layers in the same order");
+                "calm::LayerMap: links must ascend by anchor layer and, on one anchor layer, by augment layer");
+  static_assert(distinct(), "calm::LayerMap: one link stands there twice");
 
-  static constexpr std::size_t last_augment_layer = augment[size - 1];
+  static constexpr std::size_t last_augment_layer = *std::max_element(augment.begin(), augment.end());
   static constexpr std::size_t first_anchor_layer = anchor[0];
+
+  /// How many anchor layers have links.
+  static constexpr std::size_t stops = [] {
+    std::size_t n = 1;
+    for (std::size_t i = 1; i < size; ++i) n += anchor[i - 1] != anchor[i];
+    return n;
+  }();
+  /// Links [stop[s], stop[s + 1]) stand on one anchor layer.
+  static constexpr std::array<std::size_t, stops + 1> stop = [] {
+    std::array<std::size_t, stops + 1> first{};
+    for (std::size_t i = 1, s = 1; i < size; ++i) {
+      if (anchor[i - 1] != anchor[i]) first[s++] = i;
+    }
+    first[stops] = size;
+    return first;
+  }();
+  /// The links in the order of the augment's layers, in which it runs.
+  static constexpr std::array<std::size_t, size> by_augment_layer = [] {
+    std::array<std::size_t, size> order{};
+    for (std::size_t i = 0; i < size; ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [](std::size_t a, std::size_t b) {
+      return augment[a] != augment[b] ? augment[a] < augment[b] : a < b;
+    });
+    return order;
+  }();
 };
 
 namespace detail {
@@ -44,7 +78,8 @@ constexpr std::size_t segment_end(std::size_t i, std::size_t n, std::size_t dept
 template <std::size_t N, std::size_t AugmentDepth, std::size_t AnchorDepth, std::size_t AugmentOffset,
           std::size_t AnchorOffset, std::size_t... I>
 auto uniform_map(std::index_sequence<I...>)
-    -> LayerMap<Link<AugmentOffset + segment_end(I, N, AugmentDepth), AnchorOffset + segment_end(I, N, AnchorDepth)>...>;
+    -> LayerMap<Link<AugmentOffset + segment_end(I, N, AugmentDepth),  //
+                     AnchorOffset + segment_end(I, N, AnchorDepth)>...>;
 
 template <class Anchor, class Augment, std::size_t N>
 struct UniformMap {
