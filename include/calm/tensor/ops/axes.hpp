@@ -118,7 +118,9 @@ std::string place(const X& x, std::size_t i) {
   const auto extents = x.shape().extents();
   std::string text = "]";
   for (std::size_t axis = extents.size(); axis-- > 0; i /= extents[axis]) {
-    text = (axis > 0 ? ", " : "[") + std::to_string(i % extents[axis]) + text;
+    std::string before = axis > 0 ? ", " : "[";
+    before += std::to_string(i % extents[axis]);
+    text = before + text;
   }
   return text;
 }
