@@ -79,9 +79,11 @@ void ask(Experiment<S>& experiment, const std::string& text) {
   const Question q = read_question(experiment.book(), text);
   Example right;
   Writer<S>(experiment.book()).write_mixed(q.expression, q.is_key, right);
-  const std::vector<Index> prompt(right.tokens.begin(), right.tokens.begin() + static_cast<std::ptrdiff_t>(right.prompt));
+  const std::vector<Index> prompt(right.tokens.begin(),
+                                  right.tokens.begin() + static_cast<std::ptrdiff_t>(right.prompt));
   const auto answer = [&](const std::string& name, const auto& model) {
-    const auto found = calm::generate(model, prompt, {.max_new_tokens = S::context - prompt.size(), .end_token = S::end});
+    const auto found =
+        calm::generate(model, prompt, {.max_new_tokens = S::context - prompt.size(), .end_token = S::end});
     fmt::print("{:<9} {}\n", name, show<S>(experiment.book(), found));
   };
   fmt::print("{:<9} {}\n", "asked", show<S>(experiment.book(), prompt));

@@ -24,8 +24,9 @@ void show_data(const Experiment<S>& experiment, std::size_t count) {
   Example text;
   for (std::size_t i = 0; i < count; ++i) {
     draw(book, Keys::held_out, {0x7e57, 99}, i, e);
-    for (const auto& [name, set] : {std::pair{"KV-Substitution   ", Set::substitution},
-                                    std::pair{"Numeric-Arithmetic", Set::numeric}, std::pair{"KV-Math           ", Set::math}}) {
+    for (const auto& [name, set] :
+         {std::pair{"KV-Substitution   ", Set::substitution}, std::pair{"Numeric-Arithmetic", Set::numeric},
+          std::pair{"KV-Math           ", Set::math}}) {
       writer.write(set, e, text);
       fmt::print("{}  {}\n", name, show<S>(book, text.tokens));
     }
@@ -35,8 +36,10 @@ void show_data(const Experiment<S>& experiment, std::size_t count) {
 /// The whole table of one seed.
 template <class S>
 std::vector<Row> table_of(Experiment<S>& experiment, bool with_anchor) {
-  run_jobs({[&] { if (with_anchor) experiment.train_anchor(); }, [&] { experiment.train_augment(false); },
-            [&] { experiment.train_augment(true); }});
+  run_jobs({[&] {
+              if (with_anchor) experiment.train_anchor();
+            },
+            [&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
   std::vector<Row> rows(7);
   const auto job = [&](std::size_t i, auto make) {
     return [&rows, i, make] {
@@ -77,7 +80,8 @@ void run_scale(const std::string& command, const Settings& settings) {
   if (command == "table") return table<S>(settings);
   Experiment<S> experiment(settings);
   if (command == "data") show_data(experiment, settings.shown);
-  if (command == "augment") run_jobs({[&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
+  if (command == "augment")
+    run_jobs({[&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
   if (command == "anchor") run_jobs({[&] { experiment.train_anchor(); }});
   if (command == "ask") ask(experiment, settings.question);
   if (command == "compose" || command == "evaluate") {

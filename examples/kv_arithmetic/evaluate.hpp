@@ -30,7 +30,7 @@ double evaluate(const Model& model, const KeyBook<S>& book, Set set, Keys keys, 
     Example text;
     std::size_t longest = 0;
     for (std::size_t i = done; i < std::min(done + batch, count); ++i) {
-      draw(book, keys, {0x7e57, 99}, i, e);  // the evaluation's own stream, the same for every model and seed of training
+      draw(book, keys, {0x7e57, 99}, i, e);  // a stream of the evaluation's own, the same for every model
       writer.write(set, e, text);
       const auto question = text.tokens.begin() + static_cast<std::ptrdiff_t>(text.prompt);
       prompts.emplace_back(text.tokens.begin(), question);

@@ -26,8 +26,8 @@ struct Row {
   std::string model;
   Scores scores;
   std::size_t trainable_parameters = 0;
-  double seconds = 0;   ///< of training, 0 where nothing was trained now
-  Scores deviation{};   ///< standard deviation over seeds, 0 for one seed
+  double seconds = 0;  ///< of training, 0 where nothing was trained now
+  Scores deviation{};  ///< standard deviation over seeds, 0 for one seed
 };
 
 /// The one progress line of the terminal: of runs side by side, the first that asks has it.
@@ -89,7 +89,8 @@ class Experiment {
     return {name, evaluate_all<S>(*base<Model>(name), book_, Keys::held_out, settings_.evaluated)};
   }
 
-  /// Trains bridges between the anchor and the named augment ("augment", "vanilla", "random"), or loads those of before.
+  /// Trains bridges between the anchor and the named augment ("augment", "vanilla" or "random"), or loads those of
+  /// before.
   template <class Options = calm::bridge::Local>
   Row composed_row(const std::string& row, const std::string& augment) {
     auto model = bases_composed<Options>(augment);
@@ -156,7 +157,8 @@ class Experiment {
   }
 
   /// Sets the rows of tokens that the anchor never met (the filler and all keys) to zero. Training moves them although
-  /// no text has them: the tied LM head pushes every row that is never right, here to four times the size of the others.
+  /// no text has them: the tied LM head pushes every row that is never right, here to four times the size of the
+  /// others.
   template <class Model>
   static void forget_unseen(Model& anchor) {
     auto table = anchor.embed_tokens.value().clone();
@@ -177,8 +179,7 @@ class Experiment {
       }
     }
     fresh();
-    const double seconds =
-        run(row, model, settings_.composition, composition_stream<S>(book_, settings_.seed));
+    const double seconds = run(row, model, settings_.composition, composition_stream<S>(book_, settings_.seed));
     calm::save_bridges(model, file);
     return seconds;
   }

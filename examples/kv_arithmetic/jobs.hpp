@@ -15,8 +15,9 @@
 
 namespace kv {
 
-/// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores, and what a run
-/// gives does not depend on how many there are. The first failure stops what has not begun, and is thrown at the end.
+/// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores, and what a
+/// run gives does not depend on how many there are. The first failure stops what has not begun, and is thrown at the
+/// end.
 inline void run_jobs(const std::vector<std::function<void()>>& jobs) {
   std::atomic<std::size_t> next = 0;
   std::exception_ptr failure;

@@ -70,11 +70,12 @@ using Lora = Anchor<S, calm::nn::LowRank<LoraRank<S>::rank>>;
 /// Substitution over all keys, after the colon and in place by turns; half of the latter on numbers, which stay.
 template <class S>
 auto augment_stream(const KeyBook<S>& book, std::uint64_t seed, bool other_keys) {
-  return [&book, seed, writer = Writer<S>(book, other_keys), e = Expression{}](std::uint64_t i,
-                                                                               Example& out) mutable {
+  return [&book, seed, writer = Writer<S>(book, other_keys), e = Expression{}](std::uint64_t i, Example& out) mutable {
     draw(book, Keys::all, {seed, 10}, i, e);
-    if (i % 2 == 0) writer.write(Set::substitution, e, out);
-    else writer.write_in_place(e, i % 4 == 1, out);
+    if (i % 2 == 0)
+      writer.write(Set::substitution, e, out);
+    else
+      writer.write_in_place(e, i % 4 == 1, out);
   };
 }
 
@@ -83,8 +84,10 @@ template <class S>
 auto anchor_stream(const KeyBook<S>& book, std::uint64_t seed) {
   return [&book, seed, writer = Writer<S>(book), e = Expression{}](std::uint64_t i, Example& out) mutable {
     draw(book, Keys::all, {seed, 11}, i, e);
-    if (i % 8 == 0) writer.write_echo(e, out);
-    else writer.write(Set::numeric, e, out);
+    if (i % 8 == 0)
+      writer.write_echo(e, out);
+    else
+      writer.write(Set::numeric, e, out);
   };
 }
 

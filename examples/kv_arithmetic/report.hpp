@@ -102,12 +102,12 @@ struct Point {
 };
 
 inline std::string text(double x, double y, const std::string& s, const char* anchor = "middle", int size = 12) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y, anchor, size,
-                     s);
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y, anchor,
+                     size, s);
 }
 inline std::string line(Point a, Point b, const char* color) {
-  return fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"/>\n", a.x, a.y, b.x, b.y,
-                     color);
+  return fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"/>\n", a.x, a.y, b.x,
+                     b.y, color);
 }
 
 /// Grouped bars: three tasks, a bar for each model.
@@ -134,7 +134,8 @@ inline std::string bars(const std::vector<Row>& rows, double x0, double y0, doub
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double x = x0 + static_cast<double>(i) * 95, y = y0 + height + 36;
-    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"11\" height=\"11\" fill=\"{}\"/>\n", x, y, colors[i % 7]);
+    out +=
+        fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"11\" height=\"11\" fill=\"{}\"/>\n", x, y, colors[i % 7]);
     out += text(x + 16, y + 10, rows[i].model, "start");
   }
   return out;
@@ -145,7 +146,8 @@ inline std::string curve(const std::vector<Point>& points, double x0, double y0,
   if (points.empty()) return "";
   double least = points[0].y, most = points[0].y;
   for (const Point& p : points) least = std::min(least, p.y), most = std::max(most, p.y);
-  const double bottom = std::floor(std::log10(std::max(least, 1e-9))), top = std::ceil(std::log10(std::max(most, 1e-9)));
+  const double bottom = std::floor(std::log10(std::max(least, 1e-9))),
+               top = std::ceil(std::log10(std::max(most, 1e-9)));
   const auto y_of = [&](double exponent) { return y0 + height * (top - exponent) / std::max(1.0, top - bottom); };
   std::string path, out;
   for (double e = bottom; e <= top; ++e) {
@@ -182,7 +184,8 @@ inline std::vector<svg::Point> read_curve(const std::string& jsonl) {
 inline std::string picture(const std::vector<Row>& rows, const std::vector<svg::Point>& loss) {
   return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"600\" font-family=\"sans-serif\">\n"
          "<rect width=\"760\" height=\"600\" fill=\"white\"/>\n" +
-         svg::text(380, 26, "Two frozen models and their composition, on keys that the bridges never saw", "middle", 15) +
+         svg::text(380, 26, "Two frozen models and their composition, on keys that the bridges never saw", "middle",
+                   15) +
          svg::bars(rows, 60, 50, 670, 270) + svg::curve(loss, 60, 420, 670, 130) + "</svg>\n";
 }
 

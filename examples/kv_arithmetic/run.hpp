@@ -25,9 +25,9 @@ struct Settings {
   std::string out = "results";    ///< where bridges, metrics and the table go
   bool retrain = false;           ///< train what is there once more
   bool progress = true;
-  std::size_t shown = 3;          ///< expressions that `data` shows
-  std::string question{};         ///< what `ask` asks
-  std::size_t evaluated = 1000;   ///< expressions per set
+  std::size_t shown = 3;         ///< expressions that `data` shows
+  std::string question{};        ///< what `ask` asks
+  std::size_t evaluated = 1000;  ///< expressions per set
   Training augment{6000, 96, 3e-3};
   Training anchor{12000, 96, 2e-3};
   Training composition{1000, 64, 6e-3};

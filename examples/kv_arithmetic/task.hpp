@@ -46,7 +46,8 @@ struct Scale {
   static constexpr std::size_t vocab = static_cast<std::size_t>(key) + 2 * keys;
   /// The longest text: the expression, and the working of max_operands - 1 products.
   static constexpr std::size_t context =
-      2 * max_operands * (digits + 1) + (max_operands - 1) * (digits * (max_operands * digits + 1) + max_operands * digits + 2) + 8;
+      2 * max_operands * (digits + 1) +
+      (max_operands - 1) * (digits * (max_operands * digits + 1) + max_operands * digits + 2) + 8;
 };
 
 /// Operands by index (of a key, or the value itself), and the operators between them.
@@ -98,7 +99,8 @@ void draw(const KeyBook<S>& book, Keys keys, RandomKey random, std::uint64_t i, 
   const std::size_t count = (keys == Keys::held_in ? book.held_in() : S::keys) - first;
   const std::uint64_t at = i * 16;
   const std::size_t n =
-      S::min_operands + calm::random_below(random, at, static_cast<std::uint32_t>(S::max_operands - S::min_operands + 1));
+      S::min_operands +
+      calm::random_below(random, at, static_cast<std::uint32_t>(S::max_operands - S::min_operands + 1));
   out.operands.resize(n);
   out.operators.resize(n - 1);
   for (std::size_t k = 0; k < n; ++k) {
@@ -237,10 +239,15 @@ std::string show(const KeyBook<S>& book, const std::vector<Index>& tokens) {
   std::string text;
   for (Index t : tokens) {
     if (!text.empty()) text += ' ';
-    if (t >= S::key) text += static_cast<std::size_t>(t - S::key) < 2 * S::keys ? book.name(static_cast<std::uint32_t>(t - S::key)) : "?";
-    else if (t >= S::op) text += std::string("+-*=:_")[static_cast<std::size_t>(t - S::op)];
-    else if (t >= S::digit) text += static_cast<char>('0' + (t - S::digit));
-    else text += "<end>";
+    if (t >= S::key)
+      text +=
+          static_cast<std::size_t>(t - S::key) < 2 * S::keys ? book.name(static_cast<std::uint32_t>(t - S::key)) : "?";
+    else if (t >= S::op)
+      text += std::string("+-*=:_")[static_cast<std::size_t>(t - S::op)];
+    else if (t >= S::digit)
+      text += static_cast<char>('0' + (t - S::digit));
+    else
+      text += "<end>";
   }
   return text;
 }

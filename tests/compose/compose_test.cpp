@@ -227,7 +227,8 @@ TEST_CASE("the augment ends at its last link, and nothing below the first link i
   STATIC_REQUIRE(std::is_same_v<decltype(std::declval<Model>().anchor.logits({}, {})),
                                 Tensor<float, Cpu, Batch, Time, nn::Vocab<AnchorSpec>>>);
   STATIC_REQUIRE(is_var<decltype(std::declval<Model>().logits({}, {}))>);
-  STATIC_REQUIRE(Model::trainable_parameters == 2 * (16 + 24 + 16 * 24 + 4 * 24 * 24 + Model::bridge_type::Head::extent));
+  constexpr std::size_t heads = Model::bridge_type::Head::extent;
+  STATIC_REQUIRE(Model::trainable_parameters == 2 * (16 + 24 + 16 * 24 + 4 * 24 * 24 + heads));
   auto m = make_small<Model>(false);
   std::size_t counted = 0;
   nn::for_each_trainable(*m, [&](const std::string&, auto& p) { counted += p.value().size(); });

@@ -166,8 +166,8 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
 
 }  // namespace detail
 
-/// out = softmax(scores) · v; a query without keys gets zeros. `sink` [heads], one more score in each softmax whose value
-/// is zero, may be null, and so may `lse` [batch, heads, queries].
+/// out = softmax(scores) · v; a query without keys gets zeros. `sink` [heads], one more score in each softmax whose
+/// value is zero, may be null, and so may `lse` [batch, heads, queries].
 template <class T>
 void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const T* k,
                const T* v, const T* sink, T* out, Accumulator<T>* lse) {
