@@ -3,4 +3,5 @@
 
 #include "calm/compose/bridge_file.hpp"
 #include "calm/compose/compose.hpp"
+#include "calm/compose/cost.hpp"
 #include "calm/compose/layer_map.hpp"

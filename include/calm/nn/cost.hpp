@@ -1,0 +1,154 @@
+/// \file  What a transformer costs, from its configuration alone: products per token, and bytes as the pool takes them.
+///
+/// A FLOP count is that of the products: two per multiply-add, of weights and of attention over the keys that a query
+/// sees (causal order halves them, unlike in the common 12·L·C·T). Norms, activations and softmax are not counted.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+
+#include "calm/nn/config.hpp"
+#include "calm/tensor/dtype.hpp"
+
+namespace calm {
+
+/// What the pool takes for a block of `bytes`: the next of its size classes, four per power of two (CpuPool).
+constexpr std::size_t pooled_bytes(std::size_t bytes) {
+  const std::size_t lines = bytes / 64 + (bytes % 64 != 0);
+  if (lines <= 4) return 256;
+  const std::size_t quarter = std::bit_floor(lines - 1) / 4;
+  return 64 * ((lines - 1) / quarter + 1) * quarter;
+}
+
+namespace detail {
+
+/// The bytes of a tensor with `rows` rows of some width.
+struct TensorBytes {
+  std::size_t rows, element;
+  constexpr std::size_t operator()(std::size_t width) const { return pooled_bytes(rows * width * element); }
+};
+
+}  // namespace detail
+
+namespace nn {
+
+/// The keys that a token of a causal text of `length` tokens sees, on average; `window` = 0: no window.
+constexpr double mean_keys(std::size_t length, std::size_t window = 0) {
+  const auto n = static_cast<double>(length), w = static_cast<double>(window);
+  if (window == 0 || window >= length) return (n + 1) / 2;
+  return (w * (w + 1) / 2 + (n - w) * w) / n;
+}
+/// The keys that the last of `length` tokens sees.
+constexpr double last_keys(std::size_t length, std::size_t window = 0) {
+  return static_cast<double>(window == 0 ? length : std::min(window, length));
+}
+
+/// What a product of bf16 matrices takes beside its operands: they are widened to float (tensor/cpu/gemm.hpp).
+template <class T>
+constexpr std::size_t widened_bytes(std::size_t rows, std::size_t in, std::size_t out) {
+  if (sizeof(T) == sizeof(Accumulator<T>)) return 0;
+  return pooled_bytes(4 * rows * in) + pooled_bytes(4 * in * out) + pooled_bytes(4 * rows * out);
+}
+
+/// One linear layer's weight and bias.
+constexpr std::size_t linear_bytes(std::size_t in, std::size_t out, bool bias, std::size_t element) {
+  return pooled_bytes(in * out * element) + (bias ? pooled_bytes(out * element) : 0);
+}
+
+/// A frozen block of model `S` in element type `T`.
+template <Spec S, class T>
+struct BlockCost {
+  static constexpr TransformerConfig c = S::config;
+  static constexpr std::size_t hidden = c.hidden, inner = c.inner_width(), queries = Queries<S>::extent,
+                               keys = Keys<S>::extent;
+  static constexpr bool gated = c.mlp == MlpKind::swiglu || c.mlp == MlpKind::geglu;
+  static constexpr bool rotary = c.positions == PositionKind::rotary;
+  static constexpr std::size_t statistics = c.norm == NormKind::layer ? 2 : 1;  // per row, of a norm
+  static constexpr std::size_t element = sizeof(T), wide = sizeof(Accumulator<T>);
+
+  /// Multiply-adds per token of the weights.
+  static constexpr std::size_t products = hidden * (2 * queries + 2 * keys) + (gated ? 3 : 2) * hidden * inner;
+
+  static constexpr std::size_t norm_weights() { return statistics * pooled_bytes(hidden * element); }
+  static constexpr std::size_t weights() {
+    return 2 * norm_weights() + linear_bytes(hidden, queries, c.bias, element) +
+           2 * linear_bytes(hidden, keys, c.bias, element) + linear_bytes(queries, hidden, c.bias, element) +
+           (gated ? 2 : 1) * linear_bytes(hidden, inner, c.bias, element) +
+           linear_bytes(inner, hidden, c.bias, element);
+  }
+  static constexpr std::size_t cache(std::size_t batch, std::size_t capacity) {
+    return 2 * pooled_bytes(batch * capacity * keys * element);
+  }
+  /// What the nodes keep of `tokens` tokens where the state is a variable: the inputs of both norms, q, k, v, what
+  /// attention gives, and the inputs of the activation; of a frozen linear layer nothing.
+  static constexpr std::size_t kept(std::size_t tokens) {
+    const calm::detail::TensorBytes of{tokens, element}, sums{tokens, wide};
+    return 2 * of(hidden) + 2 * sums(statistics) + 2 * of(queries) + 2 * of(keys) + sums(c.heads) +
+           (rotary ? 2 * sums(c.width_of_head()) : 0) + (gated ? 2 : 1) * of(inner);
+  }
+  /// What a forward pass that keeps nothing has in hand at its fullest, in attention or in the MLP.
+  static constexpr std::size_t forward(std::size_t tokens) {
+    const calm::detail::TensorBytes of{tokens, element};
+    const std::size_t attention = 3 * of(hidden) + 2 * of(queries) + 2 * of(keys);
+    const std::size_t mlp = 4 * of(hidden) + (gated ? 3 : 2) * of(inner);
+    return std::max(attention, mlp) + (c.bias ? of(hidden) : 0) + widened_bytes<T>(tokens, hidden, inner);
+  }
+  /// What the backward pass has beyond all that was kept, where this is the last block: the gradients of the MLP; or
+  /// those of attention, for which the MLP has made room.
+  static constexpr std::size_t backward(std::size_t tokens) {
+    const calm::detail::TensorBytes of{tokens, element};
+    const std::size_t freed = of(hidden) + (gated ? 2 : 1) * of(inner), attention = 2 * of(queries) + 2 * of(keys);
+    return std::max((gated ? 3 : 2) * of(inner), attention > freed ? attention - freed : 0) +
+           widened_bytes<T>(tokens, hidden, inner);
+  }
+};
+
+/// FLOPs per token of blocks [first, last), forward: an average over a text of `length` tokens, or its last one alone.
+template <Spec S>
+constexpr double forward_flops(std::size_t first, std::size_t last, std::size_t length, bool last_token = false) {
+  using Cost = BlockCost<S, float>;
+  double sum = 0;
+  for (std::size_t i = first; i < last; ++i) {
+    const std::size_t window = i < S::config.local_layers ? S::config.window : 0;
+    const double seen = last_token ? last_keys(length, window) : mean_keys(length, window);
+    sum += 2.0 * static_cast<double>(Cost::products) + 4.0 * static_cast<double>(Cost::queries) * seen;
+  }
+  return sum;
+}
+/// The same backward, to the input alone: the weights are frozen. Attention rebuilds its scores, and so makes five
+/// products where forward made two (Dao et al. 2022, algorithm 4).
+template <Spec S>
+constexpr double backward_flops(std::size_t first, std::size_t last, std::size_t length) {
+  using Cost = BlockCost<S, float>;
+  double sum = 0;
+  for (std::size_t i = first; i < last; ++i) {
+    const double seen = mean_keys(length, i < S::config.local_layers ? S::config.window : 0);
+    sum += 2.0 * static_cast<double>(Cost::products) + 10.0 * static_cast<double>(Cost::queries) * seen;
+  }
+  return sum;
+}
+/// FLOPs of one token's logits.
+template <Spec S>
+constexpr double head_flops() {
+  return 2.0 * static_cast<double>(S::config.vocab) * static_cast<double>(S::config.hidden);
+}
+
+/// The weights of the embedding and the first `depth` blocks.
+template <Spec S, class T>
+constexpr std::size_t trunk_bytes(std::size_t depth) {
+  constexpr TransformerConfig c = S::config;
+  return pooled_bytes(c.vocab * c.hidden * sizeof(T)) +
+         (c.positions == PositionKind::learned ? pooled_bytes(c.context * c.hidden * sizeof(T)) : 0) +
+         depth * BlockCost<S, T>::weights();
+}
+/// The weights of the whole model.
+template <Spec S, class T>
+constexpr std::size_t transformer_bytes() {
+  constexpr TransformerConfig c = S::config;
+  return trunk_bytes<S, T>(c.layers) + BlockCost<S, T>::norm_weights() +
+         (c.tied_embeddings ? 0 : pooled_bytes(c.vocab * c.hidden * sizeof(T)));
+}
+
+}  // namespace nn
+}  // namespace calm
