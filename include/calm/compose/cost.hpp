@@ -20,8 +20,9 @@ enum class Purpose { training, decoding };
 
 /// The cost of a composition for `batch` texts of `length` tokens, all links on, under whatever mask as if it were
 /// causal. FLOPs count products alone (nn/cost.hpp), training with a target at every token. Bytes are what the pool
-/// takes at the fullest moment, for texts without padding; not in it is what kernels work in, up to about 1.5 MiB per
-/// thread (packed panels of a product). Weights that are mapped from a file come without the pool's rounding.
+/// takes at the fullest moment, for texts without padding. Not in it is what kernels work in, per thread: panels of a
+/// product, up to about 1.5 MiB, or in attention's backward pass the queries of one key head, length · width · 4 bytes
+/// for each of its query heads. Weights that are mapped from a file come without the pool's rounding.
 struct Plan {
   std::size_t batch = 0, length = 0;
 
