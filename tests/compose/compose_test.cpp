@@ -190,7 +190,7 @@ TEST_CASE("the gradient of every bridge parameter is that of central differences
   nn::for_each_trainable(*m, [&](const std::string&, auto& p) {
     const auto* g = gradient(p);
     REQUIRE(g != nullptr);
-    for (std::size_t i = 0; i < p.value().size(); i += 5) {
+    for (std::size_t i = 0; i < p.value().size(); ++i) {
       double* x = p.mutable_value().mutable_data() + i;
       const double at = *x, h = 1e-3;
       const auto shifted = [&](double by) {
@@ -204,7 +204,7 @@ TEST_CASE("the gradient of every bridge parameter is that of central differences
       ++checked;
     }
   });
-  CHECK(checked > 500);
+  CHECK(checked == Small<double>::trainable_parameters);
   CHECK(worst < 1e-6);
 }
 
