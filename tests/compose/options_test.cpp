@@ -11,6 +11,7 @@
 
 #include "calm/compose/bridge_file.hpp"
 #include "compose/models.hpp"
+#include "support/gradient_check.hpp"
 #include "io/temporary_folder.hpp"
 
 namespace {
@@ -204,15 +205,7 @@ void check_gradients_of_bridges(M& m) {
     REQUIRE(g != nullptr);
     double worst = 0;
     for (std::size_t i = 0; i < p.value().size(); i += 1 + p.value().size() / 4) {
-      double* x = p.mutable_value().mutable_data() + i;
-      const double at = *x, h = 3e-4;
-      const auto shifted = [&](double by) {
-        *x = at + by;
-        const double l = loss();
-        *x = at;
-        return l;
-      };
-      const double numeric = (8 * (shifted(h) - shifted(-h)) - (shifted(2 * h) - shifted(-2 * h))) / (12 * h);
+      const double numeric = slope_at(p.mutable_value().mutable_data()[i], 3e-4, loss);
       worst = std::max(worst, std::abs(numeric - g[i]) / std::max(1e-2, std::abs(numeric)));
     }
     CHECK(worst < 1e-6);

@@ -44,6 +44,19 @@ inline bool close(double a, double b, double tolerance) {
   return std::abs(a - b) <= tolerance * std::max({1.0, std::abs(a), std::abs(b)});
 }
 
+/// d loss() / d x by the five-point stencil; x is as before afterwards.
+template <class Loss>
+double slope_at(double& x, double h, const Loss& loss) {
+  const double at = x;
+  const auto shifted = [&](double by) {
+    x = at + by;
+    const double l = loss();
+    x = at;
+    return l;
+  };
+  return (8 * (shifted(h) - shifted(-h)) - (shifted(2 * h) - shifted(-2 * h))) / (12 * h);
+}
+
 namespace mixes {
 
 template <std::size_t Mask, std::size_t I, class P>

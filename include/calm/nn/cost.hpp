@@ -5,21 +5,16 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 
 #include "calm/nn/config.hpp"
 #include "calm/tensor/dtype.hpp"
+#include "calm/tensor/storage.hpp"
 
 namespace calm {
 
-/// What the pool takes for a block of `bytes`: the next of its size classes, four per power of two (CpuPool).
-constexpr std::size_t pooled_bytes(std::size_t bytes) {
-  const std::size_t lines = bytes / 64 + (bytes % 64 != 0);
-  if (lines <= 4) return 256;
-  const std::size_t quarter = std::bit_floor(lines - 1) / 4;
-  return 64 * ((lines - 1) / quarter + 1) * quarter;
-}
+/// What the pool takes for a block of `bytes`.
+constexpr std::size_t pooled_bytes(std::size_t bytes) { return CpuPool::block_bytes(bytes); }
 
 namespace detail {
 

@@ -1,16 +1,15 @@
 /// \file  Keys and values of texts seen so far.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "calm/nn/layout.hpp"
+#include "calm/nn/module.hpp"  // detail::is_list
 
 namespace calm::nn {
 
@@ -82,13 +81,6 @@ template <class T, class Device, Axis P, Axis K, Axis W>
 inline constexpr bool is_cache<KeyValueCache<T, Device, P, K, W>> = true;
 
 template <class C>
-inline constexpr bool is_caches_list = false;
-template <class C, std::size_t N>
-inline constexpr bool is_caches_list<std::array<C, N>> = true;
-template <class C>
-inline constexpr bool is_caches_list<std::vector<C>> = true;
-
-template <class C>
 inline constexpr bool is_caches_tuple = false;
 template <class... C>
 inline constexpr bool is_caches_tuple<std::tuple<C...>> = true;
@@ -100,7 +92,7 @@ void for_each_cache(A& a, B& b, const F& f) {
   using C = std::remove_cv_t<A>;
   if constexpr (is_cache<C>) {
     f(a, b);
-  } else if constexpr (is_caches_list<C>) {
+  } else if constexpr (is_list<C>) {
     for (std::size_t i = 0; i < a.size(); ++i) for_each_cache(a[i], b[i], f);
   } else if constexpr (is_caches_tuple<C>) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {

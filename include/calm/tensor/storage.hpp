@@ -59,6 +59,9 @@ class CpuPool {
     ~Sparing() { instance().spare(-1); }
   };
 
+  /// What a block of `bytes` takes: the whole of its size class.
+  static constexpr std::size_t block_bytes(std::size_t bytes) { return class_bytes(class_of(bytes)); }
+
   detail::BlockHeader* take(std::size_t bytes) {
     const std::uint32_t c = class_of(bytes);
     const std::size_t size = class_bytes(c);
@@ -130,7 +133,7 @@ class CpuPool {
   }
 
   // Class 4e+s holds (4+s)·2^e cache lines: at most a quarter of a block is unused.
-  static std::uint32_t class_of(std::size_t bytes) {
+  static constexpr std::uint32_t class_of(std::size_t bytes) {
     const std::size_t lines = bytes / 64 + (bytes % 64 != 0);
     if (lines <= 4) return 0;
     const auto e = static_cast<std::uint32_t>(std::bit_width(lines - 1)) - 3;
@@ -139,7 +142,7 @@ class CpuPool {
     if (c >= classes) throw_out_of_memory(bytes);
     return c;
   }
-  static std::size_t class_bytes(std::uint32_t c) { return 64 * ((std::size_t{4} + c % 4) << (c / 4)); }
+  static constexpr std::size_t class_bytes(std::uint32_t c) { return 64 * ((std::size_t{4} + c % 4) << (c / 4)); }
 
   [[noreturn]] static void throw_out_of_memory(std::size_t bytes) {
     throw Error("calm: out of memory: " + std::to_string(bytes) +
