@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/nn/block.hpp"
+#include "calm/tensor/ops/checkpoint.hpp"
 #include "calm/tensor/ops/cross_entropy.hpp"
 #include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/ops/gather.hpp"
@@ -44,6 +46,12 @@ struct Trunk {
   [[no_unique_address]] KeepIf<learned_positions, Parameter<Mode, Tensor<T, Device, Context<S>, Hidden<S>>>>
       embed_positions;
   std::array<Layer, Depth> layers;
+
+  /// Of so many blocks in a row that are recorded only the input is kept, and the backward pass computes them again
+  /// (`checkpoint`): the same bits in less memory, for one more forward pass of these blocks. 0: each block keeps all
+  /// that its gradient needs. If that is c times its input, √(N / c) keeps least of N blocks (Chen et al. 2016): 1 in
+  /// most models. A setting of this run, in no file.
+  std::size_t checkpoint_every = 0;
 
   /// tokens: [Batch, Time] -> [Batch, Time, Hidden]. Throws if a token is outside the vocabulary, or a text longer than
   /// the context.
@@ -82,8 +90,37 @@ struct Trunk {
   }
 
  private:
+  /// Blocks [first, last) on a layout, as a function.
+  struct Stretch {
+    const Trunk* trunk;
+    std::size_t first, last;
+    Layout<Device> layout;
+
+    template <Operand X>
+    auto operator()(const X& x) const {
+      return trunk->run_each(x, first, last, layout, nullptr);
+    }
+  };
+
   template <Operand X>
   auto run_blocks(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
+    using Next = decltype(layers[0](x, layout));
+    if constexpr (is_var<Next>) {
+      if (checkpoint_every > 0 && first < last && caches == nullptr) {
+        std::size_t next = std::min(first + checkpoint_every, last);
+        Next y = checkpoint(x, Stretch{this, first, next, layout});
+        while (next < last) {
+          first = std::exchange(next, std::min(next + checkpoint_every, last));
+          y = checkpoint(y, Stretch{this, first, next, layout});
+        }
+        return y;
+      }
+    }
+    return run_each(std::move(x), first, last, layout, caches);
+  }
+
+  template <Operand X>
+  auto run_each(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
     using Next = decltype(layers[0](x, layout));
     const auto cache = [&](std::size_t i) { return caches ? &(*caches)[i] : nullptr; };
     if constexpr (std::is_same_v<Next, X>) {

@@ -19,6 +19,14 @@ namespace calm {
 /// Names a gradient on a tape.
 using Slot = std::uint32_t;
 
+namespace detail {
+
+/// Whether `Op` has results beside the first, as it says by `several_results`.
+template <class Op>
+inline constexpr bool has_several_results = requires { requires Op::several_results; };
+
+}  // namespace detail
+
 /// Where a gradient accumulates. A parameter owns one; every intermediate value has one on the tape.
 template <class Device>
 struct GradientBuffer {
@@ -42,10 +50,11 @@ class Tape {
   Tape& operator=(const Tape&) = delete;
   ~Tape() { clear(); }
 
-  /// While a `Recording` lives, operations on trainable parameters of this thread are recorded on its tape.
+  /// While a `Recording` lives, operations on trainable parameters of this thread are recorded on its tape; if that is
+  /// null, on none.
   class Recording {
    public:
-    explicit Recording(Tape& tape) : previous_(std::exchange(active_, &tape)) {}
+    explicit Recording(Tape* tape) : previous_(std::exchange(active_, tape)) {}
     Recording(const Recording&) = delete;
     Recording& operator=(const Recording&) = delete;
     ~Recording() { active_ = previous_; }
@@ -53,7 +62,9 @@ class Tape {
    private:
     Tape* previous_;
   };
-  [[nodiscard]] Recording record() { return Recording(*this); }
+  [[nodiscard]] Recording record() { return Recording(this); }
+  /// Nothing is recorded on this thread while what it returns lives.
+  [[nodiscard]] static Recording pause() { return Recording(nullptr); }
 
   /// The tape that records on this thread, or null.
   static Tape* active() { return active_; }
@@ -69,7 +80,9 @@ class Tape {
     return static_cast<Slot>(slots_.size() - 1);
   }
 
-  /// Appends `op`, whose `op.backward(tape, out)` turns the gradient in slot `out` into those of its inputs.
+  /// Appends `op`, whose `op.backward(tape, out)` turns the gradient in slot `out` into those of its inputs. An op of
+  /// several results says `several_results = true`, holds the other slots itself and releases them; it runs whether
+  /// gradients came or not.
   template <class Op>
   void push(Op op, Slot out) {
     detail::require(!replaying_, [] { return "calm::Tape: recording during the backward pass"; });
@@ -88,12 +101,27 @@ class Tape {
       ~Done() { tape.clear(); }
     } done{*this};
     *gradient<T>(out) = seed;
-    for (NodeHeader* node = last_; node != nullptr; node = node->previous) {
-      if (buffer(node->out).ready) node->run(node, *this);
-      node->destroy(node);
-      node->destroy = nullptr;
-      slots_[node->out].own = {};
+    replay(nullptr);
+  }
+
+  /// Records `forward()`, which returns the slot of its result, and replays that at once from the gradient of `out`.
+  /// Only inside `Op::backward`: for nodes that compute again what they did not keep.
+  template <class T, class F>
+  void recompute(Slot out, const F& forward) {
+    NodeHeader* const running = last_;
+    const std::size_t chunk = chunk_, offset = offset_, nodes = nodes_;
+    replaying_ = false;
+    Slot again;
+    {
+      const Recording recording(this);
+      again = forward();
     }
+    replaying_ = true;
+    pass_on<T>(out, again);
+    replay(running);
+    chunk_ = chunk;
+    offset_ = offset;
+    nodes_ = nodes;
   }
 
   /// The gradient of `slot` to add to; zero on first use.
@@ -111,6 +139,8 @@ class Tape {
   const T* incoming(Slot slot) {
     return buffer(slot).template data<T>();
   }
+  /// Frees the gradient of `slot`, which nobody reads again.
+  void release(Slot slot) { slots_[slot].own = {}; }
   /// Adds the gradient of `from` (which nobody reads again) to that of `to`, by handing the memory over where it can.
   template <class T>
   void pass_on(Slot from, Slot to) {
@@ -151,7 +181,10 @@ class Tape {
   template <class Op>
   struct Node : NodeHeader {
     Node(NodeHeader* before, Slot slot, Op&& o)
-        : NodeHeader{[](NodeHeader* n, Tape& tape) { static_cast<Node*>(n)->op.backward(tape, n->out); },
+        : NodeHeader{[](NodeHeader* n, Tape& tape) {
+                       if (detail::has_several_results<Op> || tape.buffer(n->out).ready)
+                         static_cast<Node*>(n)->op.backward(tape, n->out);
+                     },
                      [](NodeHeader* n) { static_cast<Node*>(n)->op.~Op(); }, before, slot},
           op(std::move(o)) {}
     // A union member: its life ends with `destroy`, before the arena is rewound.
@@ -164,6 +197,16 @@ class Tape {
     GradientBuffer<Device> own;
     GradientBuffer<Device>* leaf;
   };
+
+  /// Runs the nodes behind `until`, the last one first. While a node runs it is `last_`: what it records stands behind.
+  void replay(const NodeHeader* until) {
+    for (; last_ != until; last_ = last_->previous) {
+      last_->run(last_, *this);
+      last_->destroy(last_);
+      last_->destroy = nullptr;
+      release(last_->out);
+    }
+  }
 
   GradientBuffer<Device>& buffer(Slot slot) { return slots_[slot].leaf ? *slots_[slot].leaf : slots_[slot].own; }
 
