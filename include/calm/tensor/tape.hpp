@@ -182,8 +182,8 @@ class Tape {
   struct Node : NodeHeader {
     Node(NodeHeader* before, Slot slot, Op&& o)
         : NodeHeader{[](NodeHeader* n, Tape& tape) {
-                       if (detail::has_several_results<Op> || tape.buffer(n->out).ready)
-                         static_cast<Node*>(n)->op.backward(tape, n->out);
+                       const bool runs = detail::has_several_results<Op> || tape.buffer(n->out).ready;
+                       if (runs) static_cast<Node*>(n)->op.backward(tape, n->out);
                      },
                      [](NodeHeader* n) { static_cast<Node*>(n)->op.~Op(); }, before, slot},
           op(std::move(o)) {}

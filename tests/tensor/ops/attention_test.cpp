@@ -2,10 +2,14 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "calm/tensor/ops/multiply_rows.hpp"
+#include "calm/tensor/ops/reduce.hpp"
 #include "support/axes.hpp"
 #include "support/gradient_check.hpp"
 
@@ -105,6 +109,31 @@ TEST_CASE("attention over more keys than a block holds") {
   CHECK(attention(q, k, v, mask, {}, sink)[0] == Approx(above / below));
 }
 
+TEST_CASE("the log-sum-exp of what each query sees") {
+  const Operands o;
+  const auto mask = mixed_mask();
+  const AttentionOptions<2> options{.scale = 0.5, .recency = {0.5, 0}};
+  const auto bare = attention(o.q.value(), o.k.value(), o.v.value(), mask, options);
+  const auto [out, lse] = attention_with_lse(o.q.value(), o.k.value(), o.v.value(), mask, options);
+  static_assert(std::is_same_v<decltype(lse), const Doubles<Batch, Time, Two>>);
+  for (std::size_t n = 0; n < bare.size(); ++n) CHECK(out[n] == bare[n]);
+  for (std::size_t row = 0; row < batch * queries; ++row) {
+    for (std::size_t h = 0; h < 2; ++h) {
+      double below = 0;
+      for (auto j = static_cast<std::size_t>(mask.begin[row]); j < static_cast<std::size_t>(mask.end[row]); ++j) {
+        double score = 0;
+        for (std::size_t x = 0; x < 4; ++x) {
+          score += o.q.value()[(row * 2 + h) * 4 + x] * o.k.value()[(row / queries * keys + j) * 4 + x];
+        }
+        const double away = std::abs(static_cast<double>(mask.center[row]) - static_cast<double>(j));
+        below += std::exp(score / 2 - options.recency[h] * away);
+      }
+      if (below > 0) CHECK(lse[row * 2 + h] == Approx(std::log(below)));
+      else CHECK(lse[row * 2 + h] == -std::numeric_limits<double>::infinity());
+    }
+  }
+}
+
 TEST_CASE("gradients of attention") {
   Operands o;
   const auto mask = mixed_mask();
@@ -124,4 +153,37 @@ TEST_CASE("gradients of attention with a sink") {
         return attention(q, k, v, mask, {.recency = {0.5, 0}}, sink);
       },
       o.q, o.k, o.v, o.sink);
+}
+
+TEST_CASE("gradients of attention with its log-sum-exp, of either result and of both") {
+  Operands o;
+  auto mask = mixed_mask();
+  const AttentionOptions<2> options{.scale = 0.7, .recency = {0.5, 0}};
+  check_gradients(
+      [&](const auto& q, const auto& k, const auto& v) { return attention_with_lse(q, k, v, mask, options).first; },
+      o.q, o.k, o.v);
+  mask.end.mutable_data()[3] = 1;  // the log-sum-exp of nothing is -∞, which no loss may add up
+  check_gradients(
+      [&](const auto& q, const auto& k, const auto& v) { return attention_with_lse(q, k, v, mask, options).second; },
+      o.q, o.k, o.v);
+  check_gradients(
+      [&](const auto& q, const auto& k, const auto& v) {
+        const auto [out, lse] = attention_with_lse(q, k, v, mask, options);
+        return multiply_rows(out, lse);
+      },
+      o.q, o.k, o.v);
+}
+
+TEST_CASE("attention whose results nobody uses leaves no gradient, and its tape no memory") {
+  const Operands o;
+  Tape<Cpu> tape;
+  const std::size_t live = CpuPool::instance().use().live;
+  {
+    const auto recording = tape.record();
+    const auto unused = attention_with_lse(o.q(), o.k(), o.v.value(), mixed_mask());
+    backward(sum(o.v()));
+  }
+  CHECK(o.q.gradient() == nullptr);
+  CHECK(o.k.gradient() == nullptr);
+  CHECK(CpuPool::instance().use().live == live + CpuPool::block_bytes(o.v.value().size() * sizeof(double)));
 }

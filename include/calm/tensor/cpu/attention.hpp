@@ -160,14 +160,14 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
     const A inverse = sum[i] > 0 ? A(1) / sum[i] : A(0);
     T* o = out + (b * e.queries + i0 + i) * q_stride + h * width;
     for (std::size_t c = 0; c < width; ++c) o[c] = static_cast<T>(acc[i * width + c] * inverse);
-    if (lse) lse[(b * e.heads + h) * e.queries + i0 + i] = sum[i] > 0 ? top[i] + std::log(sum[i]) : A(0);
+    if (lse) lse[(b * e.heads + h) * e.queries + i0 + i] = top[i] + std::log(sum[i]);  // -∞ without keys
   }
 }
 
 }  // namespace detail
 
 /// out = softmax(scores) · v; a query without keys gets zeros. `sink` [heads], one more score in each softmax whose
-/// value is zero, may be null, and so may `lse` [batch, heads, queries].
+/// value is zero, may be null, and so may `lse` [batch, heads, queries], the logarithm of each softmax's denominator.
 template <class T>
 void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const T* k,
                const T* v, const T* sink, T* out, Accumulator<T>* lse) {
@@ -247,11 +247,25 @@ void attention_sink_backward(Cpu, const AttentionExtents& e, const T* sink, cons
   });
 }
 
-/// Adds the gradients of attention to dq, dk and dv, each of which may be null.
+/// result[b, i, h] = lse[b, h, i]
+template <class T>
+void attention_lse(Cpu, const AttentionExtents& e, const Accumulator<T>* lse, T* result) {
+  const std::size_t rows = e.batch * e.queries;
+  parallel_ranges(rows, (1 << 15) / e.heads + 1, [=](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const Accumulator<T>* from = lse + row / e.queries * e.heads * e.queries + row % e.queries;
+      for (std::size_t h = 0; h < e.heads; ++h) result[row * e.heads + h] = static_cast<T>(from[h * e.queries]);
+    }
+  });
+}
+
+/// Adds the gradients of attention to dq, dk and dv, each of which may be null. d_lse [batch, queries, heads], the
+/// gradient of the log-sum-exps, may be null: since d lse_i / d score_ij = p_ij, it only lowers what stands beside
+/// out_i·d_out_i.
 template <class T>
 void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q,
                         const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out, T* dq, T* dk,
-                        T* dv) {
+                        T* dv, const T* d_lse = nullptr) {
   using A = Accumulator<T>;
   using detail::key_block, detail::query_block;
   const std::size_t width = e.width, group = e.heads / e.kv_heads;
@@ -265,6 +279,7 @@ void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accu
         const std::size_t at = (b * e.queries + i) * q_stride + (kv_head * group + g) * width;
         A sum = 0;
         for (std::size_t c = 0; c < width; ++c) sum += A(out[at + c]) * A(d_out[at + c]);
+        if (d_lse) sum -= A(d_lse[at / width]);
         w.delta[g * e.queries + i] = sum;
       }
     }

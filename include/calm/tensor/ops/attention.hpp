@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
 
@@ -84,10 +86,11 @@ kernel::AttentionExtents attention_extents(const Q& q, const K& k) {
   return {q.extent(0), q.extent(1), k.extent(1), q.extent(2), k.extent(2), q.extent(3)};
 }
 
-template <class Q, class K, class Sink, bool NeedQ, bool NeedK, bool NeedV, bool NeedSink>
+template <class Q, class K, class Sink, bool NeedQ, bool NeedK, bool NeedV, bool NeedSink, bool WithLse = false>
 struct AttentionNode {
   using T = typename Q::value_type;
   using Device = typename Q::device;
+  static constexpr bool several_results = WithLse;
 
   // The probabilities are rebuilt from q, k and the log-sum-exp whichever gradient is asked for.
   Q q;
@@ -101,22 +104,102 @@ struct AttentionNode {
   [[no_unique_address]] KeepIf<NeedK, Slot, 1> k_slot;
   [[no_unique_address]] KeepIf<NeedV, Slot, 2> v_slot;
   [[no_unique_address]] KeepIf<NeedSink, Slot, 3> sink_slot;
+  [[no_unique_address]] KeepIf<WithLse, Slot, 4> lse_slot;
 
   void backward(Tape<Device>& tape, Slot out_slot) {
     T *dq = nullptr, *dk = nullptr, *dv = nullptr;
-    const T* d_out = tape.template incoming<T>(out_slot);
+    const T *d_out = tape.template incoming<T>(out_slot), *d_lse = nullptr;
+    if constexpr (WithLse) {
+      d_lse = tape.template incoming<T>(lse_slot);
+      if (d_out == nullptr && d_lse == nullptr) return;
+      if (d_out == nullptr) d_out = tape.template gradient<T>(out_slot);
+    }
     const auto* sums = static_cast<const Accumulator<T>*>(lse.data());
     if constexpr (NeedQ) dq = tape.template gradient<T>(q_slot);
     if constexpr (NeedK) dk = tape.template gradient<T>(k_slot);
     if constexpr (NeedV) dv = tape.template gradient<T>(v_slot);
     kernel::attention_backward(Device{}, attention_extents(q, k), form.rule(mask), q.data(), k.data(), v.data(),
-                               out.data(), sums, d_out, dq, dk, dv);
+                               out.data(), sums, d_out, dq, dk, dv, d_lse);
     if constexpr (NeedSink) {
       kernel::attention_sink_backward(Device{}, attention_extents(q, k), sink.data(), out.data(), sums, d_out,
                                       tape.template gradient<T>(sink_slot));
     }
+    if constexpr (WithLse) tape.release(lse_slot);
   }
 };
+
+/// Attention's rules on types; the sentence of the first that is broken.
+template <class Q, class K, class V, class Sink>
+constexpr void check_attention() {
+  static_assert(same_device<Q, K>, "calm::attention: queries and keys are on different devices");
+  static_assert(same_dtype<Q, K>, "calm::attention: queries and keys have different element types");
+  static_assert(AxisOf<Q, 2>::extent % AxisOf<K, 2>::extent == 0,
+                "calm::attention: the number of heads is not a multiple of the number of key heads");
+  static_assert(Attendable<Q, K, V>, "calm::attention: q, k and v must be [Batch, Time, Heads, Width] of one width");
+  static_assert(is_sink_of<Sink, Q>(),
+                "calm::attention: the sink must be [Heads] of the queries' device, element type and heads");
+}
+
+/// A result of attention, and its log-sum-exp if `WithLse`; its node stands on `tape` unless that is null.
+template <bool WithLse, class In, class Make>
+auto record_attention(Tape<typename In::device>* tape, In out, Leading<In> lse, const Make& make_node) {
+  Slot lse_slot = 0;
+  if (WithLse && tape) lse_slot = tape->new_slot(lse.size() * sizeof(typename In::value_type));
+  auto result = record(tape, std::move(out), [&] { return make_node(lse_slot); });
+  if constexpr (WithLse)
+    return std::pair(std::move(result), Var<Leading<In>>{std::move(lse), tape, lse_slot});
+  else
+    return result;
+}
+
+/// `attention`, with the log-sum-exp of each query as a second result if `WithLse`.
+template <bool WithLse, class Q, class K, class V, class Sink>
+auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
+            const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options, const Sink& sink) {
+  using In = ValueOf<Q>;
+  using T = typename In::value_type;
+  using Device = typename In::device;
+  require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() && mask.end.extent(0) == value(q).extent(0) &&
+              mask.end.extent(1) == value(q).extent(1),
+          [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
+  const AttentionForm<T, AxisOf<In, 2>::extent> form(options, LastAxisOf<In>::extent);
+  const kernel::AttentionExtents e = attention_extents(value(q), value(k));
+  In out(value(q).shape());
+  constexpr bool with_sink = !std::is_same_v<Sink, NoSink>;
+  constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
+  auto* tape = [&] {
+    if constexpr (with_sink) return tape_of(q, k, v, sink);
+    else return tape_of(q, k, v);
+  }();
+  const T* sink_data = nullptr;
+  if constexpr (with_sink) sink_data = value(sink).data();
+  Storage<Device> sums;
+  if (WithLse || (tracked && tape)) sums = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
+  auto* const lse_data = static_cast<Accumulator<T>*>(sums.data());
+  kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(), sink_data,
+                    out.mutable_data(), lse_data);
+  Leading<In> lse;
+  if constexpr (WithLse) {
+    lse = Leading<In>(shape_of<Leading<In>>({e.batch, e.queries, e.heads}));
+    kernel::attention_lse(Device{}, e, lse_data, lse.mutable_data());
+  }
+  if constexpr (tracked) {
+    using Node = AttentionNode<In, ValueOf<K>, decltype(sink_value(sink)), is_var<Q>, is_var<K>, is_var<V>,
+                               is_var<Sink>, WithLse>;
+    return record_attention<WithLse>(tape, out, lse, [&](Slot lse_slot) {
+      Slot sink_slot = 0;
+      if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
+      return Node{value(q), value(k), value(v), out, sums, mask, form, sink_value(sink),
+                  decltype(Node::q_slot)(slot_of(q)), decltype(Node::k_slot)(slot_of(k)),
+                  decltype(Node::v_slot)(slot_of(v)), decltype(Node::sink_slot)(sink_slot),
+                  decltype(Node::lse_slot)(lse_slot)};
+    });
+  } else if constexpr (WithLse) {
+    return std::pair(std::move(out), std::move(lse));
+  } else {
+    return out;
+  }
+}
 
 }  // namespace detail
 
@@ -130,51 +213,19 @@ struct AttentionNode {
 template <Operand Q, Operand K, Operand V, class Sink = detail::NoSink>
 auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
                const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}, const Sink& sink = {}) {
-  static_assert(same_device<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys are on different devices");
-  static_assert(same_dtype<ValueOf<Q>, ValueOf<K>>, "calm::attention: queries and keys have different element types");
-  static_assert(AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0,
-                "calm::attention: the number of heads is not a multiple of the number of key heads");
-  static_assert(Attendable<Q, K, V>, "calm::attention: q, k and v must be [Batch, Time, Heads, Width] of one width");
-  static_assert(detail::is_sink_of<Sink, ValueOf<Q>>(),
-                "calm::attention: the sink must be [Heads] of the queries' device, element type and heads");
-  if constexpr (Attendable<Q, K, V>) {
-    using In = ValueOf<Q>;
-    using Keys = ValueOf<K>;
-    using T = typename In::value_type;
-    using Device = typename In::device;
-    detail::require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() &&
-                        mask.end.extent(0) == value(q).extent(0) && mask.end.extent(1) == value(q).extent(1),
-                    [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
-    const detail::AttentionForm<T, AxisOf<In, 2>::extent> form(options, LastAxisOf<In>::extent);
-    const kernel::AttentionExtents e = detail::attention_extents(value(q), value(k));
-    In out(value(q).shape());
-    constexpr bool with_sink = !std::is_same_v<Sink, detail::NoSink>;
-    constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
-    auto* tape = [&] {
-      if constexpr (with_sink) return tape_of(q, k, v, sink);
-      else return tape_of(q, k, v);
-    }();
-    const T* sink_data = nullptr;
-    if constexpr (with_sink) sink_data = value(sink).data();
-    Storage<Device> lse;
-    if (tracked && tape) lse = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
-    kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(),
-                      sink_data, out.mutable_data(), static_cast<Accumulator<T>*>(lse.data()));
-    if constexpr (tracked) {
-      using KeptSink = decltype(detail::sink_value(sink));
-      using Node = detail::AttentionNode<In, Keys, KeptSink, is_var<Q>, is_var<K>, is_var<V>, is_var<Sink>>;
-      const In kept = out;
-      return record(tape, std::move(out), [&] {
-        Slot sink_slot = 0;
-        if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
-        return Node{value(q), value(k), value(v), kept, lse, mask, form, detail::sink_value(sink),
-                    decltype(Node::q_slot)(slot_of(q)), decltype(Node::k_slot)(slot_of(k)),
-                    decltype(Node::v_slot)(slot_of(v)), decltype(Node::sink_slot)(sink_slot)};
-      });
-    } else {
-      return out;
-    }
-  }
+  detail::check_attention<ValueOf<Q>, ValueOf<K>, ValueOf<V>, Sink>();
+  if constexpr (Attendable<Q, K, V>) return detail::attend<false>(q, k, v, mask, options, sink);
+}
+
+/// `attention`, and the logarithm of each query's Σ_j e^score_j, which is what several attentions need to be joined in
+/// one softmax (`share`): a pair of [Batch, Time, Heads, Width] and [Batch, Time, Heads].
+///
+/// A query that sees no key has the log-sum-exp -∞. Both results are differentiable.
+template <Operand Q, Operand K, Operand V>
+auto attention_with_lse(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
+                        const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}) {
+  detail::check_attention<ValueOf<Q>, ValueOf<K>, ValueOf<V>, detail::NoSink>();
+  if constexpr (Attendable<Q, K, V>) return detail::attend<true>(q, k, v, mask, options, detail::NoSink{});
 }
 
 }  // namespace calm

@@ -77,6 +77,17 @@ template <class A, class First, class... Axes>
 inline constexpr std::size_t place_in<A, AxisList<First, Axes...>> =
     std::is_same_v<A, First> ? 0 : 1 + place_in<A, AxisList<Axes...>>;
 
+template <class X, class Index>
+struct LeadingOf;
+template <class X, std::size_t... I>
+struct LeadingOf<X, std::index_sequence<I...>> {
+  using type = WithAxes<X, AxisList<AxisOf<X, I>...>>;
+};
+
+/// Tensor type `X` without its last axis.
+template <class X>
+using Leading = typename LeadingOf<X, std::make_index_sequence<X::rank - 1>>::type;
+
 /// Whether `A` is an axis of tensor type `X`, and only one.
 template <class X, class A>
 inline constexpr bool has_one = count_in<A, typename ListOf<X>::type> == 1;

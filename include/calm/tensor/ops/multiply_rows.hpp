@@ -16,17 +16,6 @@ namespace calm {
 
 namespace detail {
 
-template <class X, class Index>
-struct LeadingOf;
-template <class X, std::size_t... I>
-struct LeadingOf<X, std::index_sequence<I...>> {
-  using type = WithAxes<X, AxisList<AxisOf<X, I>...>>;
-};
-
-/// Tensor type `X` without its last axis.
-template <class X>
-using Leading = typename LeadingOf<X, std::make_index_sequence<X::rank - 1>>::type;
-
 /// `F` has one element per row of X, or one per place on the last axis but one, or one in all.
 template <class X, class F>
 constexpr bool is_factor_of_rows() {
