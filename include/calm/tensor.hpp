@@ -18,6 +18,7 @@
 #include "calm/tensor/ops/reduce.hpp"
 #include "calm/tensor/ops/reshape.hpp"
 #include "calm/tensor/ops/rope.hpp"
+#include "calm/tensor/ops/share.hpp"
 #include "calm/tensor/ops/softmax.hpp"
 #include "calm/tensor/ops/squash.hpp"
 #include "calm/tensor/philox.hpp"
