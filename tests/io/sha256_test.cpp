@@ -32,4 +32,5 @@ TEST_CASE("SHA-256 does not depend on how the bytes are cut") {
   CHECK(digest.hex() == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
   CHECK_THROWS_WITH(digest.update("a", 1), Catch::Contains("the digest is finished"));
   CHECK_THROWS_WITH(digest.hex(), Catch::Contains("the digest is finished"));
+  CHECK(calm::io::sha256("abcd", 3)[0] == 0xba);
 }

@@ -12,6 +12,9 @@
 
 namespace calm::io {
 
+/// The 256 bits of a digest.
+using Digest = std::array<unsigned char, 32>;
+
 /// A digest in progress.
 class Sha256 {
  public:
@@ -24,13 +27,17 @@ class Sha256 {
     check(!finished_ && EVP_DigestUpdate(context_.get(), data, bytes) == 1);
   }
 
-  /// Ends the digest: 64 hexadecimal digits. Call once; nothing can be added afterwards.
-  std::string hex() {
-    std::array<unsigned char, 32> digest{};
+  /// Ends the digest. Call once; nothing can be added afterwards.
+  Digest finish() {
+    Digest digest{};
     check(!finished_ && EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
     finished_ = true;
+    return digest;
+  }
+  /// The same in 64 hexadecimal digits.
+  std::string hex() {
     std::string text;
-    for (const unsigned char byte : digest) {
+    for (const unsigned char byte : finish()) {
       text += "0123456789abcdef"[byte >> 4];
       text += "0123456789abcdef"[byte & 15];
     }
@@ -52,5 +59,12 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, Free> context_;
   bool finished_ = false;
 };
+
+/// The digest of `bytes` bytes.
+inline Digest sha256(const void* data, std::size_t bytes) {
+  Sha256 digest;
+  digest.update(data, bytes);
+  return digest.finish();
+}
 
 }  // namespace calm::io
