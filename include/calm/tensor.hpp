@@ -21,6 +21,7 @@
 #include "calm/tensor/ops/share.hpp"
 #include "calm/tensor/ops/softmax.hpp"
 #include "calm/tensor/ops/squash.hpp"
+#include "calm/tensor/ops/symmetric_sum.hpp"
 #include "calm/tensor/philox.hpp"
 #include "calm/tensor/tensor.hpp"
 #include "calm/tensor/var.hpp"
