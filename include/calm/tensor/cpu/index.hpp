@@ -15,6 +15,12 @@ inline std::size_t first_outside(Cpu, std::size_t n, const Index* index, std::si
   return static_cast<std::size_t>(std::find_if_not(index, index + n, inside) - index);
 }
 
+/// The first i with index[i] >= bound; n if there is none.
+inline std::size_t first_beyond(Cpu, std::size_t n, const Index* index, std::size_t bound) {
+  const auto beyond = [=](Index i) { return i >= 0 && static_cast<std::size_t>(i) >= bound; };
+  return static_cast<std::size_t>(std::find_if(index, index + n, beyond) - index);
+}
+
 /// y[i] = x[i · step + index[i]], in rows of `cols` elements; step 0 looks every index up in one table
 template <class T>
 void take_rows(Cpu, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* x, T* y) {
@@ -38,8 +44,23 @@ void put_rows(Cpu, std::size_t n, std::size_t cols, std::size_t step, const Inde
   });
 }
 
-/// dtable[index[i]] += dy[i], in rows of `cols` elements. The rows of one index are added up in order, in the type of
-/// sums, by one thread: the same bits every time.
+/// y[i] = x[i / group · step + index[i]], in rows of `cols` elements; zeros where index[i] < 0. Each `group` of indices
+/// chooses from `step` rows of its own.
+template <class T>
+void pick_rows(Cpu, std::size_t n, std::size_t group, std::size_t cols, std::size_t step, const Index* index,
+               const T* x, T* y) {
+  parallel_ranges(n, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      if (index[i] < 0)
+        std::fill_n(y + i * cols, cols, T(0));
+      else
+        std::copy_n(x + (i / group * step + static_cast<std::size_t>(index[i])) * cols, cols, y + i * cols);
+    }
+  });
+}
+
+/// dtable[index[i]] += dy[i], in rows of `cols` elements; a row of negative index goes nowhere. The rows of one index
+/// are added up in order, in the type of sums, by one thread: the same bits every time.
 template <class T>
 void scatter_rows(Cpu, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable) {
   using A = Accumulator<T>;
@@ -56,6 +77,10 @@ void scatter_rows(Cpu, std::size_t n, std::size_t cols, const Index* index, cons
     while (i < end) {
       std::size_t past = i + 1;
       while (past < n && index[order[past]] == index[order[i]]) ++past;
+      if (index[order[i]] < 0) {
+        i = past;
+        continue;
+      }
       T* to = dtable + static_cast<std::size_t>(index[order[i]]) * cols;
       for (std::size_t c0 = 0; c0 < cols; c0 += width) {
         const std::size_t some = std::min(width, cols - c0);
