@@ -3,4 +3,5 @@
 
 #include "calm/nn/initialise.hpp"
 #include "calm/nn/lora.hpp"
+#include "calm/nn/merge.hpp"
 #include "calm/nn/transformer.hpp"

@@ -14,7 +14,7 @@ template <Spec S, class T, class Device, class Mode>
 struct Block {
   using Normalise = Norm<Hidden<S>, S::config.norm, T, Device, Mode>;
   using Attention = SelfAttention<S, T, Device, Mode>;
-  using FeedForward = Mlp<S, T, Device, Mode>;
+  using FeedForward = Mlp<S, T, Device, MlpMode<Mode>>;
   using Cache = typename Attention::Cache;
   static constexpr std::size_t parameter_count =
       2 * Normalise::parameter_count + Attention::parameter_count + FeedForward::parameter_count;
