@@ -5,4 +5,5 @@
 #include "calm/generate/decoder.hpp"
 #include "calm/generate/generate.hpp"
 #include "calm/generate/policies.hpp"
+#include "calm/generate/proxy_tuning.hpp"
 #include "calm/generate/sample.hpp"
