@@ -122,7 +122,8 @@ class RecordFile {
     expected.append(reinterpret_cast<const char*>(&length), sizeof length).append(lines);
 
     struct stat status {};
-    if (::fstat(file_.get(), &status) != 0) detail::throw_system(path_, "cannot read its size", errno, "check the disk");
+    if (::fstat(file_.get(), &status) != 0)
+      detail::throw_system(path_, "cannot read its size", errno, "check the disk");
     file_bytes_ = static_cast<std::uint64_t>(status.st_size);
     std::string found(std::min<std::uint64_t>(file_bytes_, expected.size()), '\0');
     if (!read_at(found.data(), found.size(), 0)) fail_to_read();
