@@ -4,4 +4,7 @@
 #include "calm/compose/bridge_file.hpp"
 #include "calm/compose/compose.hpp"
 #include "calm/compose/cost.hpp"
+#include "calm/compose/graft.hpp"
+#include "calm/compose/join_softmax.hpp"
 #include "calm/compose/layer_map.hpp"
+#include "calm/compose/two_way.hpp"

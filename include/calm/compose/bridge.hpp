@@ -1,10 +1,12 @@
 /// \file  The bridge: what is trained on one link.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "calm/compose/bridge_config.hpp"
 #include "calm/compose/bridge_projection.hpp"
@@ -13,6 +15,7 @@
 #include "calm/nn/linear.hpp"
 #include "calm/nn/norm.hpp"
 #include "calm/tensor/ops/attention.hpp"
+#include "calm/tensor/ops/mix.hpp"
 #include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/reshape.hpp"
 #include "calm/tensor/ops/squash.hpp"
@@ -47,13 +50,14 @@ struct GateParameters<BridgeGate::none, Hidden, Head, T, Device, Mode> {
 /// gate · norm_out(gate_h · Attention(Q: u, K and V: f_proj(a)) · W_O), which is added to the anchor's state   (§3.1;
 /// u and a are the states of anchor and augment, normalised; both gates and all norms are options)
 ///
-/// h: [Batch, Time, Hidden<Anchor>], a: [Batch, Source, Hidden<Augment>] -> [Batch, Time, Hidden<Anchor>]
+/// h: [Batch, Time, Hidden<Anchor>], a: [Batch, Source, Hidden<Augment>] -> [Batch, Time, Hidden<Anchor>]; for a mix of
+/// layers, a is an array of their states and stands for Σ softmax(w)_j · norm(a_j).
 /// One factor starts at zero (BridgeStart), so a fresh bridge changes no bit of the anchor's stream.
 template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options, class Mode = Trainable>
 struct Bridge {
   static_assert(detail::CheckedBridge<Anchor, Augment, Options>::ok);
   static constexpr BridgeConfig config = Options::config;
-  static constexpr bool gated = config.gate != BridgeGate::none;
+  static constexpr bool gated = config.gate != BridgeGate::none, mixed = config.mix > 1;
   using Head = BridgeHeads<Anchor, Options>;
   using KeyHead = BridgeKeyHeads<Anchor, Options>;
   using Width = BridgeWidth<Anchor, Options>;
@@ -67,6 +71,8 @@ struct Bridge {
   using Out = nn::Linear<Wide, nn::Hidden<Anchor>, T, Device, Mode, config.bias>;
   using NormAnchor = nn::Norm<nn::Hidden<Anchor>, nn::NormKind::rms, T, Device, Mode>;
   using NormAugment = nn::Norm<nn::Hidden<Augment>, nn::NormKind::rms, T, Device, Mode>;
+  using NormKeys = nn::Norm<Width, nn::NormKind::rms, T, Device, Mode>;
+  using Weights = Parameter<Mode, Tensor<T, Device, MixedLayers<config.mix>>>;
   using Gate = detail::GateParameters<config.gate, nn::Hidden<Anchor>, Head, T, Device, Mode>;
   /// Projected keys and values of every augment position so far.
   using Cache = nn::KeyValueCache<T, Device, Source, KeyHead, Width>;
@@ -75,7 +81,9 @@ struct Bridge {
       Project::parameter_count + Query::parameter_count + 2 * Key::parameter_count + Out::parameter_count +
       (config.normalise_query ? NormAnchor::parameter_count : 0) +
       (config.normalise_augment ? NormAugment::parameter_count : 0) +
-      (config.normalise_output ? NormAnchor::parameter_count : 0) + (config.sink ? Head::extent : 0) + Gate::count;
+      (config.normalise_output ? NormAnchor::parameter_count : 0) +
+      (config.normalise_keys ? NormKeys::parameter_count : 0) + (mixed ? config.mix : 0) +
+      (config.sink ? Head::extent : 0) + Gate::count;
 
   [[no_unique_address]] KeepIf<config.normalise_query, NormAnchor, 0> norm_query;
   [[no_unique_address]] KeepIf<config.normalise_augment, NormAugment, 1> norm_augment;
@@ -86,20 +94,34 @@ struct Bridge {
   [[no_unique_address]] KeepIf<config.sink, Parameter<Mode, Tensor<T, Device, Head>>, 2> sink;
   [[no_unique_address]] KeepIf<config.normalise_output, NormAnchor, 3> norm_output;
   [[no_unique_address]] KeepIf<gated, typename Gate::type, 4> gate;
+  [[no_unique_address]] KeepIf<config.normalise_keys, NormKeys, 5> norm_keys;
+  [[no_unique_address]] KeepIf<mixed, Weights, 6> mix;
 
-  /// What is to be added to h. `seen` holds, for each anchor position, the interval of augment positions that it may
-  /// read.
-  template <Operand H, Operand A>
-  auto operator()(const H& h, const A& a, const KeyIntervals<Device>& seen) const {
-    const auto p = proj(normalised(a));
-    return addition(h, split<KeyWide, KeyHead, Width>(k_proj(p)), split<KeyWide, KeyHead, Width>(v_proj(p)), seen);
+  /// What is to be added to h. `source` is a, or a cache of its keys and values; `seen` holds, for each anchor position,
+  /// the interval of augment positions that it may read.
+  template <Operand H, class From>
+  auto operator()(const H& h, const From& source, const KeyIntervals<Device>& seen) const {
+    const auto u = query_input(h);
+    const auto q = split<Wide, Head, Width>(q_proj(u));
+    const auto [k, v] = keys_and_values(source);
+    if constexpr (config.sink)
+      return written(calm::attention(q, k, v, seen, options(), sink()), u);
+    else
+      return written(calm::attention(q, k, v, seen, options()), u);
   }
 
-  /// The same when decoding: the keys and values stand in `cache`.
-  template <Operand H>
-  auto operator()(const H& h, const Cache& cache, const KeyIntervals<Device>& seen) const {
-    using Cached = Var<typename Cache::Rows>;
-    return addition(h, Cached{cache.keys()}, Cached{cache.values()}, seen);
+  /// Where several bridges share one softmax (join::JointSoftmax): what each head reads of this source alone, [Batch,
+  /// Time, Head, Width], and the log of the sum that its softmax divides by, [Batch, Time, Head].
+  template <Operand H, class From>
+  auto read(const H& h, const From& source, const KeyIntervals<Device>& seen) const {
+    static_assert(!config.sink, "calm::Bridge: the null key of a joint softmax takes the place of each bridge's sink");
+    const auto [k, v] = keys_and_values(source);
+    return attention_with_lse(split<Wide, Head, Width>(q_proj(query_input(h))), k, v, seen, options());
+  }
+  /// The rest of the formula for what `read` gave, f: [Batch, Time, Head, Width] -> [Batch, Time, Hidden<Anchor>]
+  template <Operand H, Operand F>
+  auto write(const H& h, const F& f) const {
+    return written(f, query_input(h));
   }
 
   /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice
@@ -136,19 +158,21 @@ struct Bridge {
   }
 
   /// Puts the keys and values of new augment states into `cache`.
-  template <Operand A>
+  template <class A>
   void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache& cache) const {
-    const auto n = normalised(a);
-    cache.put(value(split<KeyWide, KeyHead, Width>(folded.keys(n))),
+    const auto n = combined(a);
+    cache.put(value(normalised_keys(split<KeyWide, KeyHead, Width>(folded.keys(n)))),
               value(split<KeyWide, KeyHead, Width>(folded.values(n))), layout);
   }
 
   void visit(auto&& v) {
     if constexpr (config.normalise_query) v("norm_query", norm_query);
     if constexpr (config.normalise_augment) v("norm_augment", norm_augment);
+    if constexpr (mixed) v("mix", mix);
     v("proj", proj);
     v("q_proj", q_proj);
     v("k_proj", k_proj);
+    if constexpr (config.normalise_keys) v("norm_keys", norm_keys);
     v("v_proj", v_proj);
     v("o_proj", o_proj);
     if constexpr (config.sink) v("sink", sink);
@@ -169,19 +193,21 @@ struct Bridge {
     return o;
   }
 
-  template <Operand H, class K, class V>
-  auto addition(const H& h, const K& k, const V& v, const KeyIntervals<Device>& seen) const {
-    const auto u = query_input(h);
-    const auto f = gated_heads(read(split<Wide, Head, Width>(q_proj(u)), k, v, seen), u);
-    return gated_output(o_proj(merge<Head, Width, Wide>(f)));
+  template <class A>
+  auto keys_and_values(const A& a) const {
+    const auto p = proj(combined(a));
+    return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k_proj(p))),
+                     split<KeyWide, KeyHead, Width>(v_proj(p)));
+  }
+  auto keys_and_values(const Cache& cache) const {
+    using Cached = Var<typename Cache::Rows>;
+    return std::pair(Cached{cache.keys()}, Cached{cache.values()});
   }
 
-  template <class Q, class K, class V>
-  auto read(const Q& q, const K& k, const V& v, const KeyIntervals<Device>& seen) const {
-    if constexpr (config.sink)
-      return calm::attention(q, k, v, seen, options(), sink());
-    else
-      return calm::attention(q, k, v, seen, options());
+  // f: [Batch, Time, Head, Width], u: the queries' input -> [Batch, Time, Hidden<Anchor>]
+  template <Operand F, Operand U>
+  auto written(const F& f, const U& u) const {
+    return gated_output(o_proj(merge<Head, Width, Wide>(gated_heads(f, u))));
   }
 
   template <Operand H>
@@ -198,7 +224,26 @@ struct Bridge {
     else
       return a;
   }
-  // f: [Batch, Time, Head, Width]
+  // What the projection reads of one layer's states, or of several.
+  template <Operand A>
+  auto combined(const A& a) const {
+    return normalised(a);
+  }
+  template <Operand A, std::size_t N>
+  auto combined(const std::array<A, N>& layers) const {
+    static_assert(N == config.mix, "calm::Bridge: another number of layers than BridgeConfig::mix");
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return calm::mix(std::array{normalised(layers[I])...}, mix());
+    }(std::make_index_sequence<N>{});
+  }
+  // k: [Batch, Source, KeyHead, Width]
+  template <Operand K>
+  auto normalised_keys(const K& k) const {
+    if constexpr (config.normalise_keys)
+      return norm_keys(k, eps);
+    else
+      return k;
+  }
   template <Operand F, Operand U>
   auto gated_heads(const F& f, const U& u) const {
     if constexpr (config.gate == BridgeGate::tanh_per_head)
@@ -222,10 +267,10 @@ struct Bridge {
 
 /// Gives one parameter of a bridge its start: matrices normal with variance 1 / (width of their input), norms 1, biases
 /// and sinks 0; W_O zero, or else the tanh gates (BridgeStart). Its path alone says which parameter it is.
-template <class Options, class P>
-void initialise_bridge_parameter(const std::string& path, P& parameter, std::uint64_t seed) {
+template <class P>
+void initialise_bridge_parameter(const std::string& path, P& parameter, BridgeStart start, std::uint64_t seed) {
   nn::initialise_parameter(path, parameter, {.seed = seed, .deviation = 0});
-  if constexpr (Options::config.start == BridgeStart::zero_output) {
+  if (start == BridgeStart::zero_output) {
     if (path.ends_with("o_proj.weight")) nn::detail::assign_constant(parameter, 0);
     if (path.ends_with(".gate")) nn::detail::assign_constant(parameter, 1);
   }

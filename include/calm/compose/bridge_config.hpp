@@ -46,6 +46,9 @@ struct BridgeConfig {
   std::size_t kv_heads = 0;         ///< heads of keys and values, each for heads / kv_heads of queries; 0: heads
   std::size_t width = 0;            ///< of a head; 0: the anchor's hidden width / heads
   std::size_t rank = 0;             ///< of f_proj, D_augment -> rank -> D_anchor; 0: full
+  bool normalise_keys = false;      ///< RMSNorm on each head of the keys (Henry et al. 2020, of keys alone)
+  std::size_t mix = 1;              ///< augment layers that a link reads, its own and those below it, by a learned
+                                    ///< softmax (the scalar mix of ELMo, Peters et al. 2018, eq. 1)
 };
 
 /// Presets: named structs, so that types and diagnostics stay short.
@@ -118,6 +121,12 @@ struct BridgeKeys {
   static constexpr std::size_t extent = BridgeKeyHeads<Anchor, Options>::extent * BridgeWidth<Anchor, Options>::extent;
 };
 
+/// The augment layers that one link reads.
+template <std::size_t N>
+struct MixedLayers {
+  static constexpr std::size_t extent = N;
+};
+
 namespace detail {
 
 /// The compile-time checks of a bridge's options, one sentence each.
@@ -141,6 +150,7 @@ struct CheckedBridge {
   static_assert(!config.normalise_output || config.gate != BridgeGate::tanh_per_head,
                 "calm::Bridge: normalise_output with gates per head, which stand before it, would divide zero by "
                 "epsilon; give gate = tanh");
+  static_assert(config.mix > 0, "calm::Bridge: mix counts the augment layers that a link reads; at least 1");
   static constexpr bool ok = true;
 };
 

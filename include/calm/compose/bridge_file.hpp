@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <type_traits>
 
 #include "calm/compose/compose.hpp"
 #include "calm/io/module_file.hpp"
@@ -43,16 +44,51 @@ std::string options_text() {
   if (B::KeyHead::extent != B::Head::extent) text += " kv_heads=" + std::to_string(B::KeyHead::extent);
   if (B::Width::extent != B::Width::natural) text += " width=" + std::to_string(B::Width::extent);
   if (c.rank > 0) text += " rank=" + std::to_string(c.rank);
+  if (c.normalise_keys) text += " normalise_keys=1";
+  if (c.mix > 1) text += " mix=" + std::to_string(c.mix);
   return text;
+}
+/// Those of a bridge of a user's own: its name, where it has one.
+template <class B>
+  requires(!requires { B::config; })
+std::string options_text() {
+  if constexpr (requires { B::name; })
+    return B::name;
+  else
+    return "of its own";
 }
 
 /// What a bridge file says of its composition; every entry must agree when it is loaded.
 template <class Model>
 std::map<std::string, std::string> bridge_identity(Model& model) {
-  return {{"calm.anchor.sha256", io::weights_sha256(model.anchor)},
-          {"calm.augment.sha256", io::weights_sha256(model.augment)},
-          {"calm.links", links_text<typename Model::map>()},
-          {"calm.bridge", options_text<typename Model::bridge_type>()}};
+  std::map<std::string, std::string> identity{{"calm.anchor.sha256", io::weights_sha256(model.anchor)}};
+  model.for_each_branch([&](auto i, auto& branch) {
+    using B = std::remove_cvref_t<decltype(branch)>;
+    const std::string prefix = Model::branches > 1 ? "calm.augments." + std::to_string(i) + "." : "calm.";
+    identity[prefix + (Model::branches > 1 ? "sha256" : "augment.sha256")] = io::weights_sha256(branch.augment);
+    identity[prefix + "links"] = links_text<typename B::map>();
+    identity[prefix + "bridge"] = options_text<typename B::bridge_type>();
+    if constexpr (requires { B::backs; }) {
+      identity[prefix + "back.links"] = links_text<typename B::back_map>();
+      identity[prefix + "back.bridge"] = options_text<typename B::back_bridge_type>();
+    }
+  });
+  return identity;
+}
+
+/// What an entry says, for people.
+inline std::string meaning_of(const std::string& key) {
+  static const std::array<std::array<const char*, 2>, 6> meanings{{
+      {"anchor.sha256", "the anchor's weights (SHA-256)"},
+      {"sha256", "the augment's weights (SHA-256)"},
+      {"back.links", "the links back (anchor layer > augment layer)"},
+      {"links", "the links (augment layer > anchor layer)"},
+      {"back.bridge", "the options of the bridges back"},
+      {"bridge", "the bridge's options"}}};
+  for (const auto& [end, meaning] : meanings) {
+    if (key.ends_with(end)) return meaning + (key.starts_with("calm.augments.") ? " (" + key + ")" : std::string());
+  }
+  return key;
 }
 
 }  // namespace detail
@@ -69,19 +105,14 @@ void save_bridges(Model& model, const std::string& path) {
 template <class Model>
 void load_bridges(Model& model, const std::string& path) {
   const auto file = io::SafetensorsFile::open(path);
-  static const std::map<std::string, std::string> meaning{
-      {"calm.anchor.sha256", "the anchor's weights (SHA-256)"},
-      {"calm.augment.sha256", "the augment's weights (SHA-256)"},
-      {"calm.links", "the links (augment layer > anchor layer)"},
-      {"calm.bridge", "the bridge's options"}};
   for (const auto& [key, wanted] : detail::bridge_identity(model)) {
     const auto found = file.metadata().find(key);
     detail::require(found != file.metadata().end(), [&, &key = key] {
       return path + ": not a bridge file of calm: its metadata lacks \"" + key + "\"";
     });
     detail::require(found->second == wanted, [&, &key = key, &wanted = wanted] {
-      return path + ": this bridge was trained for another composition: " + meaning.at(key) + " differ: expected " +
-             wanted + ", found " + found->second + "; load the models that it was trained with";
+      return path + ": this bridge was trained for another composition: " + detail::meaning_of(key) +
+             " differ: expected " + wanted + ", found " + found->second + "; load the models that it was trained with";
     });
   }
   io::load_module(model, path);

@@ -1,4 +1,4 @@
-/// \file  Keys and values of texts seen so far.
+/// \file  Keys and values, or other rows, of texts seen so far.
 #pragma once
 
 #include <cstddef>
@@ -13,64 +13,90 @@
 
 namespace calm::nn {
 
-/// The keys and values of one attention layer for a batch of texts.   [Batch, Positions, KvHeads, Width]
-template <class T, class Device, Axis Positions, Axis KvHeads, Axis Width>
-class KeyValueCache {
+/// A row for each token of a batch of texts.   [Batch, Positions, Row...]
+template <class T, class Device, Axis Positions, Axis... Row>
+class TokenRows {
  public:
-  using Rows = Tensor<T, Device, Batch, Positions, KvHeads, Width>;
+  using Rows = Tensor<T, Device, Batch, Positions, Row...>;
 
-  KeyValueCache() = default;
-  KeyValueCache(std::size_t batch, std::size_t capacity)
-      : keys_(Shape<Batch, Positions, KvHeads, Width>(batch, capacity)),
-        values_(Shape<Batch, Positions, KvHeads, Width>(batch, capacity)) {}
+  TokenRows() = default;
+  TokenRows(std::size_t batch, std::size_t capacity) : rows_(Shape<Batch, Positions, Row...>(batch, capacity)) {}
 
-  std::size_t texts() const { return keys_.extent(0); }
-  std::size_t capacity() const { return keys_.extent(1); }
-  const Rows& keys() const { return keys_; }
-  const Rows& values() const { return values_; }
+  std::size_t texts() const { return rows_.extent(0); }
+  std::size_t capacity() const { return rows_.extent(1); }
+  const Rows& rows() const { return rows_; }
 
-  /// Writes the rows of new tokens, padding excepted, at their positions.   new_keys, new_values: [Batch, New, …]
-  template <class New>
-  void put(const New& new_keys, const New& new_values, const Layout<Device>& layout) {
-    const std::size_t width = KvHeads::extent * Width::extent, time = layout.time();
-    T* to_keys = keys_.mutable_data();
-    T* to_values = values_.mutable_data();
+  /// Writes the rows of new tokens, padding excepted, at their positions.   fresh: [Batch, New, Row...]
+  template <class Fresh>
+  void put(const Fresh& fresh, const Layout<Device>& layout) {
+    const std::size_t time = layout.time();
+    T* to = rows_.mutable_data();
     for (std::size_t b = 0; b < layout.batch(); ++b) {
       for (std::size_t t = 0; t < time; ++t) {
         if (layout.is_padding(b, t)) continue;
         const auto position = static_cast<std::size_t>(layout.position[b * time + t]);
         calm::detail::require(position < capacity(), [&] {
-          return "calm::nn::KeyValueCache: text " + std::to_string(b) + " reaches position " +
-                 std::to_string(position) + ", the cache holds " + std::to_string(capacity());
+          return "calm::nn: text " + std::to_string(b) + " reaches position " + std::to_string(position) +
+                 ", the cache holds " + std::to_string(capacity());
         });
-        const std::size_t from = (b * time + t) * width, to = (b * capacity() + position) * width;
-        kernel::copy(Device{}, width, new_keys.data() + from, to_keys + to);
-        kernel::copy(Device{}, width, new_values.data() + from, to_values + to);
+        kernel::copy(Device{}, width, fresh.data() + (b * time + t) * width, to + (b * capacity() + position) * width);
       }
     }
   }
 
   /// Writes the first `positions` rows of one text of another cache over text `to_text` of this one. Throws `Error` if
   /// either has no such rows.
-  void copy_text(const KeyValueCache& from, std::size_t from_text, std::size_t positions, std::size_t to_text) {
-    check_rows(from, from_text, positions);
-    check_rows(*this, to_text, positions);
-    const std::size_t width = KvHeads::extent * Width::extent;
-    const std::size_t at = from_text * from.capacity() * width, to = to_text * capacity() * width;
-    kernel::copy(Device{}, positions * width, from.keys_.data() + at, keys_.mutable_data() + to);
-    kernel::copy(Device{}, positions * width, from.values_.data() + at, values_.mutable_data() + to);
+  void copy_text(const TokenRows& from, std::size_t from_text, std::size_t positions, std::size_t to_text) {
+    from.check_rows(from_text, positions);
+    check_rows(to_text, positions);
+    kernel::copy(Device{}, positions * width, from.rows_.data() + from_text * from.capacity() * width,
+                 rows_.mutable_data() + to_text * capacity() * width);
   }
 
  private:
-  static void check_rows(const KeyValueCache& cache, std::size_t text, std::size_t positions) {
-    calm::detail::require(text < cache.texts() && positions <= cache.capacity(), [&] {
-      return "calm::nn::KeyValueCache: " + std::to_string(positions) + " positions of text " + std::to_string(text) +
-             " are to be copied; the cache holds " + std::to_string(cache.texts()) + " texts of up to " +
-             std::to_string(cache.capacity());
+  static constexpr std::size_t width = (Row::extent * ...);
+
+  void check_rows(std::size_t text, std::size_t positions) const {
+    calm::detail::require(text < texts() && positions <= capacity(), [&] {
+      return "calm::nn: " + std::to_string(positions) + " positions of text " + std::to_string(text) +
+             " are to be copied; the cache holds " + std::to_string(texts()) + " texts of up to " +
+             std::to_string(capacity());
     });
   }
 
-  Rows keys_, values_;
+  Rows rows_;
+};
+
+/// The keys and values of one attention layer for a batch of texts.   [Batch, Positions, KvHeads, Width]
+template <class T, class Device, Axis Positions, Axis KvHeads, Axis Width>
+class KeyValueCache {
+ public:
+  using Side = TokenRows<T, Device, Positions, KvHeads, Width>;
+  using Rows = typename Side::Rows;
+
+  KeyValueCache() = default;
+  KeyValueCache(std::size_t batch, std::size_t capacity) : keys_(batch, capacity), values_(batch, capacity) {}
+
+  std::size_t texts() const { return keys_.texts(); }
+  std::size_t capacity() const { return keys_.capacity(); }
+  const Rows& keys() const { return keys_.rows(); }
+  const Rows& values() const { return values_.rows(); }
+
+  /// Writes those of new tokens, padding excepted, at their positions.   new_keys, new_values: [Batch, New, …]
+  template <class New>
+  void put(const New& new_keys, const New& new_values, const Layout<Device>& layout) {
+    keys_.put(new_keys, layout);
+    values_.put(new_values, layout);
+  }
+
+  /// As TokenRows::copy_text.
+  void copy_text(const KeyValueCache& from, std::size_t from_text, std::size_t positions, std::size_t to_text) {
+    keys_.copy_text(from.keys_, from_text, positions, to_text);
+    values_.copy_text(from.values_, from_text, positions, to_text);
+  }
+
+ private:
+  Side keys_, values_;
 };
 
 namespace detail {
@@ -79,13 +105,15 @@ template <class C>
 inline constexpr bool is_cache = false;
 template <class T, class Device, Axis P, Axis K, Axis W>
 inline constexpr bool is_cache<KeyValueCache<T, Device, P, K, W>> = true;
+template <class T, class Device, Axis P, Axis... R>
+inline constexpr bool is_cache<TokenRows<T, Device, P, R...>> = true;
 
 template <class C>
 inline constexpr bool is_caches_tuple = false;
 template <class... C>
 inline constexpr bool is_caches_tuple<std::tuple<C...>> = true;
 
-/// f(a's, b's) for each KeyValueCache of two collections of one type: arrays, vectors, tuples, and structs whose
+/// f(a's, b's) for each cache of two collections of one type: arrays, vectors, tuples, and structs whose
 /// `parts(self)` is a tuple of what a text owns in them.
 template <class A, class B, class F>
 void for_each_cache(A& a, B& b, const F& f) {

@@ -1,0 +1,126 @@
+/// \file  One forward pass through an augment, as its bridges read it: whole texts, or what caches hold.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "calm/compose/sight.hpp"
+#include "calm/nn/transformer.hpp"
+
+namespace calm::detail {
+
+/// An augment's states at one of its layers.
+template <class B>
+using StatesOf = Tensor<typename B::value_type, typename B::device, Batch, Source, nn::Hidden<typename B::augment_spec>>;
+/// What one bridge reads: the states of one layer, or of several to be mixed.
+template <class B>
+using LinkedStates = std::conditional_t<(B::mix > 1), std::array<StatesOf<B>, B::mix>, StatesOf<B>>;
+template <class B>
+using AllLinkedStates = std::array<LinkedStates<B>, B::links>;
+
+/// Whether some link of the branch reads augment layer `layer`.
+template <class B>
+constexpr bool reads_layer(std::size_t layer) {
+  for (const std::size_t a : B::map::augment) {
+    if (layer <= a && a < layer + B::mix) return true;
+  }
+  return false;
+}
+
+/// What link i reads, of the states of each layer.
+template <class B, class States, std::size_t Depth>
+auto gathered(const std::array<States, Depth>& of_layer, std::size_t i) {
+  if constexpr (B::mix > 1) {
+    std::array<States, B::mix> read;
+    for (std::size_t j = 0; j < B::mix; ++j) read[j] = of_layer[B::map::augment[i] + 1 - B::mix + j];
+    return read;
+  } else {
+    return of_layer[B::map::augment[i]];
+  }
+}
+
+/// Runs the augment once, in the order of its layers, whatever the map.
+template <class B>
+AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::device>& tokens,
+                                 const nn::Layout<typename B::device>& layout,
+                                 typename B::augment_type::Caches* caches = nullptr) {
+  std::array<StatesOf<B>, B::augment_type::depth> of_layer;
+  auto x = branch.augment.embed(tokens, layout);
+  std::size_t next = 0;
+  for (std::size_t layer = 0; layer < of_layer.size(); ++layer) {
+    if (!reads_layer<B>(layer)) continue;
+    x = branch.augment.run(std::move(x), next, layer + 1, layout, caches);
+    next = layer + 1;
+    of_layer[layer] = rename<Time, Source>(x);
+  }
+  AllLinkedStates<B> linked;
+  for (std::size_t i = 0; i < B::links; ++i) linked[i] = gathered<B>(of_layer, i);
+  return linked;
+}
+
+/// Reads new tokens into the caches. Under the encoder mask the augment reads the prompts alone, whenever they come.
+template <class B>
+void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
+               const nn::Layout<typename B::device>& layout, typename B::Caches& caches) {
+  const auto read = B::mask == BridgeMask::encoder ? prompts_of(layout) : layout;
+  const Index* end = read.keys.end.data();
+  if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
+  const auto linked = linked_states(branch, tokens, read, &caches.augment);
+  for (std::size_t i = 0; i < B::links; ++i) {
+    B::Keeping::remember(branch.bridges[i], linked[i], read, caches.folded[i], caches.bridges[i]);
+  }
+}
+
+/// What bridge i reads and may see, in a pass over whole texts.
+template <class B>
+struct WholeTexts {
+  using branch_type = B;
+  const B& branch;
+  AllLinkedStates<B> linked;
+  KeyIntervals<typename B::device> seen;
+
+  const auto& source(std::size_t i) { return linked[i]; }
+  template <class H>
+  void passed(std::size_t, const H&) {}  // only an augment that reads the anchor cares
+};
+
+/// The same behind what caches hold, the new tokens included.
+template <class B>
+struct BehindCaches {
+  using branch_type = B;
+  const B& branch;
+  const typename B::Caches& caches;
+  KeyIntervals<typename B::device> seen;
+
+  const auto& source(std::size_t i) { return B::Keeping::source(caches.bridges[i]); }
+  template <class H>
+  void passed(std::size_t, const H&) {}
+};
+
+/// The links of map `Map` behind anchor layer `layer`: [first, last).
+struct LinkRange {
+  std::size_t first = 0, last = 0;
+  constexpr bool empty() const { return first == last; }
+  constexpr std::size_t size() const { return last - first; }
+};
+template <class Map>
+constexpr LinkRange links_behind(std::size_t layer) {
+  LinkRange range;
+  while (range.first < Map::size && Map::anchor[range.first] < layer) ++range.first;
+  range.last = range.first;
+  while (range.last < Map::size && Map::anchor[range.last] == layer) ++range.last;
+  return range;
+}
+
+/// How many anchor layers below `end` have links of some of the branches behind them.
+template <class... Branches>
+constexpr std::size_t stops_before(std::size_t end) {
+  std::size_t n = 0;
+  for (std::size_t layer = 0; layer < end; ++layer) n += (!links_behind<typename Branches::map>(layer).empty() || ...);
+  return n;
+}
+
+}  // namespace calm::detail

@@ -1,0 +1,123 @@
+/// \file  With: an augment, its layer map and its bridges, as a part of a composition; and which bridge options name.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "calm/compose/bridge.hpp"
+#include "calm/compose/layer_map.hpp"
+#include "calm/nn/kv_cache.hpp"
+
+namespace calm {
+
+/// One augment of a composition: which of its layers feed which of the anchor's, through bridges of `Options`.
+///
+/// `Options` holds a BridgeConfig (the presets of `bridge`), or a bridge of its own: a member template
+/// `Bridge<AnchorSpec, AugmentSpec, T, Device>` with `parameter_count`, `visit(v)` and
+///
+///     auto operator()(h, a, seen) const
+///
+/// where h is the anchor's state [Batch, Time, Hidden<Anchor>], a the augment's [Batch, Source, Hidden<Augment>], `seen`
+/// a KeyIntervals (what each anchor position may read of a), and the result is what is added to h. Such a bridge is
+/// called with the same a when decoding: everything that the augment has read so far. A member `initialise(seed)` gives
+/// it its start; without one it starts as the library's do, W_O (`o_proj.weight`) zero.
+template <class Augment, class Map, class Options = bridge::Normalised>
+struct With {
+  using augment = Augment;
+  using map = Map;
+  using options = Options;
+  template <class Other>
+  using with_options = With<Augment, Map, Other>;
+};
+
+namespace detail {
+
+/// With, and what else stands in its place.
+template <class T>
+concept CompositionPart = requires {
+  typename T::augment;
+  typename T::map;
+  typename T::options;
+};
+
+template <class Options, class Anchor, class Augment, class T, class Device>
+concept HasOwnBridge = requires { typename Options::template Bridge<Anchor, Augment, T, Device>; };
+
+template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options>
+struct BridgeOf {
+  using type = Bridge<Anchor, Augment, T, Device, Options>;
+};
+template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options>
+  requires HasOwnBridge<Options, Anchor, Augment, T, Device>
+struct BridgeOf<Anchor, Augment, T, Device, Options> {
+  using type = typename Options::template Bridge<Anchor, Augment, T, Device>;
+};
+
+template <class Options>
+constexpr BridgeMask mask_of() {
+  if constexpr (requires { Options::config; })
+    return Options::config.mask;
+  else
+    return BridgeMask::causal;
+}
+template <class Options>
+constexpr BridgeStart start_of() {
+  if constexpr (requires { Options::config; })
+    return Options::config.start;
+  else
+    return BridgeStart::zero_output;
+}
+template <class Options>
+constexpr std::size_t mix_of() {
+  if constexpr (requires { Options::config; })
+    return Options::config.mix;
+  else
+    return 1;
+}
+
+/// What a bridge of options `Options` keeps of an augment's states when decoding, and how it is asked: the library's own
+/// bridges keep keys and values, those of a user the states as they are.
+template <class BridgeType, class T, class Device, class Hidden>
+struct Keeping {
+  static constexpr bool projected = requires { typename BridgeType::Cache; };
+  struct Nothing {};
+
+  static auto cache_type() {
+    if constexpr (projected)
+      return std::type_identity<typename BridgeType::Cache>{};
+    else
+      return std::type_identity<nn::TokenRows<T, Device, Source, Hidden>>{};
+  }
+  static auto folded_type() {
+    if constexpr (projected)
+      return std::type_identity<typename BridgeType::Folded>{};
+    else
+      return std::type_identity<Nothing>{};
+  }
+  using Cache = typename decltype(cache_type())::type;
+  using Folded = typename decltype(folded_type())::type;
+
+  static Folded fold(const BridgeType& bridge) {
+    if constexpr (projected)
+      return bridge.fold();
+    else
+      return {};
+  }
+  template <class States>
+  static void remember(const BridgeType& bridge, const States& a, const nn::Layout<Device>& layout,
+                       const Folded& folded, Cache& cache) {
+    if constexpr (projected)
+      bridge.remember(a, layout, folded, cache);
+    else
+      cache.put(value(a), layout);
+  }
+  static const auto& source(const Cache& cache) {
+    if constexpr (projected)
+      return cache;
+    else
+      return cache.rows();
+  }
+};
+
+}  // namespace detail
+}  // namespace calm
