@@ -139,6 +139,17 @@ TEMPLATE_TEST_CASE("from the third step on, training on ragged batches asks the 
   CHECK(requests.of_pool == 0);
 }
 
+TEMPLATE_TEST_CASE("nor does training with checkpointed blocks", "", Composed, Base) {
+  const auto model = make<TestType>();
+  if constexpr (requires { model->bridges; })
+    model->anchor.checkpoint_every = 1;
+  else
+    model->checkpoint_every = 1;
+  const auto requests = requests_of(*model, ragged, {.steps = some_steps, .longest = longest});
+  CHECK(requests.later == 0);
+  CHECK(requests.of_pool == 0);
+}
+
 TEMPLATE_TEST_CASE("nor does training on equally long texts of a length that nobody named", "", Composed, Base) {
   const auto requests = requests_of(*make<TestType>(), equally_long, {.steps = some_steps});
   CHECK(requests.later == 0);
