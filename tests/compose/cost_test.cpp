@@ -51,7 +51,7 @@ void attention_backward(test::Counting, const AttentionExtents& e, const Attenti
                         const T* q, const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out,
                         T* dq, T* dk, T* dv, const T* d_lse = nullptr) {
   test::Counting::flops += 5 * pair_flops(e, rule);  // scores again, dP, dQ, dK, dV
-  attention_backward<T>(Cpu{}, e, rule, q, k, v, out, lse, d_out, dq, dk, dv);
+  attention_backward<T>(Cpu{}, e, rule, q, k, v, out, lse, d_out, dq, dk, dv, d_lse);
 }
 
 }  // namespace calm::kernel
