@@ -8,8 +8,12 @@
 /// states, and of the anchor's at its first link, are not computed.
 ///
 /// Decoding is bound by memory: bytes/s counts each weight that one token reads, 4 bytes each, and no cached keys.
+#include <unistd.h>
+
 #include <cstddef>
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <calm/calm.hpp>
@@ -88,7 +92,7 @@ void report_tokens(benchmark::State& state, std::size_t tokens) {
 }
 
 /// Forward, backward, clipping and AdamW on two texts of 128 tokens.
-void training_step(benchmark::State& state) {
+void training_steps(benchmark::State& state, const auto& trained) {
   bench::machine();
   calm::train::AdamW optimizer(model());
   calm::Tape<calm::Cpu> tape;
@@ -97,14 +101,32 @@ void training_step(benchmark::State& state) {
     const auto batch = calm::train::collate<calm::Cpu>(examples);
     {
       const auto recording = tape.record();
-      calm::backward(model().loss(batch.tokens, batch.layout, batch.targets));
+      calm::backward(trained.loss(batch.tokens, batch.layout, batch.targets));
     }
     optimizer.clip_gradients(1);
     optimizer.step(1e-4);
     optimizer.zero_gradients();
   }
-  bench::report_flops(state, 2 * prompt * training_flops(prompt));
   report_tokens(state, 2 * prompt);
+}
+
+void training_step(benchmark::State& state) {
+  training_steps(state, model());
+  bench::report_flops(state, 2 * prompt * training_flops(prompt));
+}
+
+/// Of each anchor block above the first link its input alone is kept.
+void training_step_checkpointed(benchmark::State& state) {
+  model().anchor.checkpoint_every = 1;
+  training_steps(state, model());
+  model().anchor.checkpoint_every = 0;
+}
+
+/// As in a second epoch: what training never changes comes from a file.
+void training_step_from_features(benchmark::State& state) {
+  const auto path = std::filesystem::temp_directory_path() / ("calm-bench-" + std::to_string(::getpid()));
+  training_steps(state, calm::train::FeatureCache(model(), {.path = path.string()}));
+  std::filesystem::remove(path);
 }
 
 struct Reader {
@@ -146,5 +168,7 @@ void decode(benchmark::State& state) {
 }  // namespace
 
 BENCHMARK(training_step)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(training_step_checkpointed)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(training_step_from_features)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(prefill)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(decode)->Unit(benchmark::kMillisecond)->UseRealTime();

@@ -1,0 +1,312 @@
+/// \file  What training never changes of a composition's forward pass, computed once per text and kept on disk.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "calm/compose/compose.hpp"
+#include "calm/io/module_file.hpp"
+#include "calm/io/record_file.hpp"
+#include "calm/nn/layout.hpp"
+#include "calm/tensor/cpu/memory.hpp"  // kernel::copy
+
+namespace calm::train {
+
+/// How features are written.
+enum class KeptAs {
+  exact,  ///< in the models' own type
+  bf16,   ///< rounded: half of the disk. What is computed anew is rounded, too, so the run has the same bits either way
+};
+
+struct FeatureCacheOptions {
+  std::string path{};            ///< the file, made if it is not there; empty: nothing is kept
+  KeptAs kept_as = KeptAs::exact;
+  std::uint64_t most_bytes = 0;  ///< of the file; 0: as many as the disk has
+  bool stop_when_full = false;   ///< a disk that is full is an `Error`; false: training goes on, and keeps no more
+};
+
+namespace detail {
+
+/// f(tensor) for each tensor in arrays and tuples of them.
+template <class X, class F>
+void for_each_tensor(X& x, const F& f) {
+  if constexpr (calm::detail::is_tensor<std::remove_const_t<X>>)
+    f(x);
+  else
+    std::apply([&](auto&... part) { (for_each_tensor(part, f), ...); }, x);
+}
+template <class Features, class F>
+void for_each_feature(Features& features, const F& f) {
+  for_each_tensor(features.linked, f);
+  f(features.anchor);
+}
+
+/// f(at, length) for each text of the layout, `at` counted in tokens from the batch's first.
+template <class Device, class F>
+void for_each_text(const nn::Layout<Device>& layout, const F& f) {
+  const std::size_t time = layout.time(), tokens = layout.position.size();
+  for (std::size_t at = 0; at < tokens; ++at) {
+    if (layout.keys.end[at] == 0) continue;
+    calm::detail::require(layout.position[at] == 0, [&] {
+      return "calm::train::FeatureCache: the text in row " + std::to_string(at / time) + " begins at position " +
+             std::to_string(layout.position[at]) + "; expected whole texts, as collate lays them";
+    });
+    std::size_t length = 1;
+    while ((at + length) % time != 0 && layout.position[at + length] == static_cast<Index>(length)) ++length;
+    f(at, length);
+    at += length - 1;
+  }
+}
+
+/// Whether no augment of a composition reads the anchor: then training changes the state of none.
+template <class Model>
+inline constexpr bool reads_one_way = []<std::size_t... I>(std::index_sequence<I...>) {
+  return (!requires { typename Model::template branch_type<I>::back_map; } && ...);
+}(std::make_index_sequence<Model::branches>{});
+
+/// What of a configuration decides what a model computes from its weights.
+inline std::string config_text(const nn::TransformerConfig& c) {
+  std::array<char, 256> text{};
+  std::snprintf(text.data(), text.size(),
+                "%zu/%zu heads of %zu, norm %d %.17g, mlp %d, positions %d %.17g, window %zu/%zu", c.heads,
+                c.key_heads(), c.width_of_head(), static_cast<int>(c.norm), c.norm_eps, static_cast<int>(c.mlp),
+                static_cast<int>(c.positions), c.rope_theta, c.window, c.local_layers);
+  return text.data();
+}
+
+/// What decides the features of a text: the frozen models, and which of their states bridges read. Bridges themselves
+/// do not, so that many compositions of the same models may use one file.
+template <class Model>
+io::RecordFile::Identity features_identity(Model& model, const std::string& kept_as) {
+  io::RecordFile::Identity identity{{"anchor, weights (SHA-256)", io::weights_sha256(model.anchor)},
+                                    {"anchor, configuration", config_text(Model::spec::config)},
+                                    {"kept as", kept_as}};
+  std::size_t first = Model::anchor_type::depth;
+  model.for_each_branch([&](auto i, auto& branch) {
+    using Branch = std::remove_cvref_t<decltype(branch)>;
+    const std::string augment = "augment " + std::to_string(i);
+    identity[augment + ", weights (SHA-256)"] = io::weights_sha256(branch.augment);
+    identity[augment + ", configuration"] = config_text(Branch::augment_spec::config);
+    std::string& layers = identity[augment + ", layers"];
+    for (const std::size_t layer : Branch::map::augment) layers.append(std::to_string(layer)).append(" ");
+    layers.append("of ").append(std::to_string(Branch::mix)).append(" each");
+    std::size_t layer = 0;
+    while (!Branch::acts_behind(layer)) ++layer;
+    first = std::min(first, layer);
+  });
+  identity["anchor, layer"] = std::to_string(first);
+  return identity;
+}
+
+}  // namespace detail
+
+/// A composition whose frozen part is computed once per text: give it to `fit` in the composition's place. It must not
+/// outlive the composition, whose frozen weights must be in place and stay as they are.
+///
+/// Texts are known by their tokens, so the order of a stream, its epochs and other data in the same file do not matter.
+/// Each text's features are computed by itself, since what a product's rows are to the last bit may depend on how many
+/// there are; so runs have the same bits with or without a file, whatever of it is there already, on as many threads as
+/// wrote it. They differ in rounding from runs on the composition itself, which computes a batch at a time.
+///
+/// The file may be killed at any moment (`io::RecordFile`). It is bound to the models' weights and configurations and
+/// to the layers that are read; another composition is refused by an `Error`.
+template <class Model>
+class FeatureCache {
+  static_assert(detail::reads_one_way<Model>,
+                "calm::train::FeatureCache: an augment of a TwoWay reads the anchor, so training changes its states");
+
+ public:
+  using spec = typename Model::spec;
+  using value_type = typename Model::value_type;
+  using device = typename Model::device;
+  using Tokens = nn::Tokens<device>;
+  using Layout = nn::Layout<device>;
+  using Features = typename Model::Features;
+
+  explicit FeatureCache(Model& model, const FeatureCacheOptions& options = {})
+      : model_(model), options_(options), parts_(parts_of(model)) {
+    calm::detail::require(sizeof(value_type) <= sizeof(float) || options.kept_as == KeptAs::exact, [] {
+      return std::string("calm::train::FeatureCache: features in double are kept exactly; choose KeptAs::exact");
+    });
+    for (const Part& part : parts_) values_per_token_ += part.shared ? 0 : part.width;
+    if (options_.path.empty()) return;
+    const std::string kept_as = as_bf16() ? dtype_name<bf16> : dtype_name<value_type>;
+    file_.emplace(options_.path, detail::features_identity(model, kept_as));
+  }
+
+  /// As Model::loss.
+  auto loss(const Tokens& tokens, const Layout& layout, const Tokens& targets) const {
+    return model_.loss(features(tokens, layout), layout, targets);
+  }
+
+  /// As Model::features, zeros where no text stands. Throws `Error` if the layout is not one of whole texts, or if the
+  /// disk is full and `stop_when_full` is set.
+  Features features(const Tokens& tokens, const Layout& layout) const {
+    Features features = blank(layout.position.shape());
+    detail::for_each_text(layout, [&](std::size_t at, std::size_t length) {
+      const std::size_t bytes = length * bytes_per_token();
+      const Storage<Cpu> record(bytes);
+      const Index* const text = tokens.data() + at;
+      const io::Digest key = io::sha256(text, length * sizeof(Index));
+      if (file_ && file_->read(key, record.data(), bytes)) {
+        ++hits_;
+      } else {
+        ++misses_;
+        compute(text, length, record.data());
+        keep(key, record.data(), bytes);
+      }
+      unpack(record.data(), at, length);
+    });
+    return features;
+  }
+
+  /// The bridges, as Model::visit.
+  void visit(auto&& v) { model_.visit(v); }
+
+  /// Bytes on disk per token.
+  std::size_t bytes_per_token() const { return values_per_token_ * (as_bf16() ? sizeof(bf16) : sizeof(value_type)); }
+  /// How many texts were found in the file, and how many had to be computed.
+  std::uint64_t hits() const { return hits_; }
+  std::uint64_t misses() const { return misses_; }
+  /// Bytes of the file.
+  std::uint64_t bytes() const { return file_ ? file_->bytes() : 0; }
+  /// Why no more texts are kept; empty while they are.
+  const std::string& problem() const { return problem_; }
+
+ private:
+  /// A tensor of the features. `shared`: it is an earlier one, as where two links read one layer.
+  struct Part {
+    std::size_t width = 0;
+    std::size_t same_as = 0;
+    bool shared = false;
+  };
+
+  bool as_bf16() const { return options_.kept_as == KeptAs::bf16; }
+
+  static Tokens one_text(const Index* tokens, std::size_t length) {
+    return Tokens::from(Shape<calm::Batch, Time>(1, length), tokens);
+  }
+  static Features features_of(const Model& model, const Index* tokens, std::size_t length) {
+    const std::array lengths{static_cast<Index>(length)};
+    return model.features(one_text(tokens, length), nn::pad_right<device>(lengths, length));
+  }
+
+  /// Which tensors there are, read off the features of a text of one token.
+  static std::vector<Part> parts_of(const Model& model) {
+    const Index token = 0;
+    const Features probe = features_of(model, &token, 1);
+    std::vector<Part> parts;
+    std::vector<const value_type*> seen;
+    detail::for_each_feature(probe, [&](const auto& x) {
+      const auto before = std::find(seen.begin(), seen.end(), x.data());
+      parts.push_back({LastAxisOf<std::remove_cvref_t<decltype(x)>>::extent,
+                       static_cast<std::size_t>(before - seen.begin()), before != seen.end()});
+      seen.push_back(x.data());
+    });
+    return parts;
+  }
+
+  /// Features of a batch, all zeros, and where their memory is.
+  Features blank(const Shape<calm::Batch, Time>& shape) const {
+    Features features;
+    memory_.clear();
+    std::vector<Storage<device>> storage;
+    detail::for_each_feature(features, [&](auto& x) {
+      using X = std::remove_reference_t<decltype(x)>;
+      const Part& part = parts_[memory_.size()];
+      const auto extents = X::shape_type::from(shape.dynamic_extents());
+      x = part.shared ? X(storage[part.same_as], memory_[part.same_as], extents) : X::zeros(extents);
+      memory_.push_back(part.shared ? memory_[part.same_as] : x.mutable_data());
+      storage.push_back(x.storage());
+    });
+    return features;
+  }
+
+  void compute(const Index* tokens, std::size_t length, void* record) const {
+    const Features features = features_of(model_, tokens, length);
+    std::size_t i = 0, done = 0;
+    detail::for_each_feature(features, [&](const auto& x) {
+      if (parts_[i++].shared) return;
+      copy_values(x.size(), x.data(), record, done);
+      done += x.size();
+    });
+  }
+  /// Values to the record, from its value number `at` on.
+  void copy_values(std::size_t n, const value_type* x, void* record, std::size_t at) const {
+    if (as_bf16())
+      kernel::copy(Cpu{}, n, x, static_cast<bf16*>(record) + at);
+    else
+      kernel::copy(Cpu{}, n, x, static_cast<value_type*>(record) + at);
+  }
+
+  void keep(const io::Digest& key, const void* record, std::size_t bytes) const {
+    if (!file_ || !problem_.empty()) return;
+    if (options_.most_bytes > 0 && file_->bytes() + bytes > options_.most_bytes) {
+      problem_ = file_->path() + ": it holds " + std::to_string(file_->bytes()) + " bytes, and most_bytes is " +
+                 std::to_string(options_.most_bytes);
+      return;
+    }
+    try {
+      file_->append(key, record, bytes);
+    } catch (const Error& error) {
+      if (options_.stop_when_full) throw;
+      problem_ = error.what();
+    }
+  }
+
+  /// The record's values to the batch, from its token `at` on.
+  void unpack(const void* record, std::size_t at, std::size_t length) const {
+    std::size_t done = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].shared) continue;
+      const std::size_t n = length * parts_[i].width;
+      value_type* const to = memory_[i] + at * parts_[i].width;
+      if (as_bf16())
+        kernel::copy(Cpu{}, n, static_cast<const bf16*>(record) + done, to);
+      else
+        kernel::copy(Cpu{}, n, static_cast<const value_type*>(record) + done, to);
+      done += n;
+    }
+  }
+
+  Model& model_;
+  FeatureCacheOptions options_;
+  std::vector<Part> parts_;
+  std::size_t values_per_token_ = 0;
+
+  // A loss is asked of a constant model; what it leaves here is a memory, and changes no result.
+  mutable std::optional<io::RecordFile> file_;
+  mutable std::vector<value_type*> memory_;  // of the features that are being made
+  mutable std::uint64_t hits_ = 0, misses_ = 0;
+  mutable std::string problem_;
+};
+
+/// Whether a run gains from keeping features at `path`: it reads its texts more than once, and the disk has room for
+/// twice what they take. `tokens`: of one epoch.
+template <class Model>
+bool keeping_pays(const std::string& path, KeptAs kept_as, std::uint64_t tokens, double epochs) {
+  if (epochs <= 1) return false;
+  std::uint64_t values = 0;
+  typename Model::Features features;
+  detail::for_each_feature(features, [&](const auto& x) {
+    values += LastAxisOf<std::remove_cvref_t<decltype(x)>>::extent;
+  });
+  const std::uint64_t bytes =
+      tokens * values * (kept_as == KeptAs::bf16 ? sizeof(bf16) : sizeof(typename Model::value_type));
+  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  std::error_code code;
+  const std::filesystem::space_info space = std::filesystem::space(folder, code);
+  return !code && 2 * bytes <= space.available;
+}
+
+}  // namespace calm::train
