@@ -112,6 +112,15 @@ using Middle3 = Compose<On<Large, Device>, On<Little, Device>, LayerMap<Link<0, 
 template <class Device>
 using Top2 = Compose<On<Little, Device>, On<Large, Device>, LayerMap<Link<3, 1>, Link<1, 3>>, Other>;
 
+/// Layers mixed, keys normalised.
+struct Mixed {
+  static constexpr BridgeConfig config{.normalise_keys = true, .mix = 2};
+};
+/// Two augments, both of them read behind one of the layers.
+template <class Device>
+using Pair = Compose<On<Large, Device>, With<On<Little, Device>, LayerMap<Link<0, 1>, Link<2, 3>>>,
+                     With<On<Large, Device>, LayerMap<Link<2, 3>>, Mixed>>;
+
 constexpr std::size_t batch = 4, length = 96;
 
 std::size_t live() { return CpuPool::instance().use().live; }
@@ -135,7 +144,7 @@ template <class Model>
 std::unique_ptr<Model> make() {
   auto m = std::make_unique<Model>();
   nn::initialise(m->anchor, {.seed = 1});
-  nn::initialise(m->augment, {.seed = 2});
+  m->for_each_branch([](auto, auto& branch) { nn::initialise(branch.augment, {.seed = 2}); });
   m->initialise_bridges(3);
   return m;
 }
@@ -173,7 +182,7 @@ TEST_CASE("the pool takes what pooled_bytes says") {
   }
 }
 
-TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>) {
+TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>) {
   constexpr Plan p = plan<TestType>(batch, length);
   const std::size_t nothing = live();
   const auto model = make<TestType>();
@@ -205,7 +214,7 @@ TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", M
   CHECK(ratio(peak() - nothing, p.bytes(Purpose::training)) == Approx(1).epsilon(0.1));
 }
 
-TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>) {
+TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>) {
   constexpr Plan p = plan<TestType>(batch, length);
   const std::size_t nothing = live();
   const auto model = make<TestType>();
@@ -218,7 +227,7 @@ TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu
 }
 
 TEMPLATE_TEST_CASE("the products of training and decoding are as many as planned", "", Middle3<Counting>,
-                   Top2<Counting>) {
+                   Top2<Counting>, Pair<Counting>) {
   constexpr Plan p = plan<TestType>(batch, length), prompt = p.at(batch, length - 1);
   const auto model = make<TestType>();
   Tape<Counting> tape;

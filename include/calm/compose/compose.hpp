@@ -93,6 +93,9 @@ class Composition : public detail::Branches<B...> {
   template <std::size_t I>
   using branch_type = std::tuple_element_t<I, std::tuple<B...>>;
 
+  /// The anchor layers behind which bridges read or are read.
+  using stops = detail::Stops<Anchor, B...>;
+
   static constexpr std::size_t branches = sizeof...(B);
   static constexpr std::size_t trainable_parameters = (B::trainable_parameters + ... + Joined::parameter_count);
 
@@ -134,6 +137,16 @@ class Composition : public detail::Branches<B...> {
   /// The anchor's last block's output, bridges applied.   tokens: [Batch, Time] -> [Batch, Time, Hidden<Anchor>]
   auto states(const Tokens& tokens, const Layout& layout) const {
     auto passes = passes_of([&](auto, const auto& branch) { return branch.pass(tokens, layout); });
+    return walk(anchor.embed(tokens, layout), 0, layout, nullptr, passes);
+  }
+
+  /// `states`, for somebody who looks: `observer_of(i)`, for branch i (a constant), is told what each of its links adds
+  /// (detail::Unobserved says how).
+  template <class ObserverOf>
+  auto observed_states(const Tokens& tokens, const Layout& layout, const ObserverOf& observer_of) const {
+    auto passes = passes_of([&](auto i, const auto& branch) {
+      return branch.observed_pass(tokens, layout, observer_of(i));
+    });
     return walk(anchor.embed(tokens, layout), 0, layout, nullptr, passes);
   }
 
@@ -199,7 +212,6 @@ class Composition : public detail::Branches<B...> {
   }
 
  private:
-  using stops = detail::Stops<Anchor, B...>;
   static constexpr auto stop_indices = boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<stops::count>);
 
   template <class Self, class F>

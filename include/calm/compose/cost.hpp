@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "calm/compose/compose.hpp"
 #include "calm/nn/cost.hpp"
 #include "calm/tensor/error.hpp"
-#include "calm/tensor/var.hpp"  // Frozen
 
 namespace calm {
 
@@ -63,14 +63,18 @@ struct Plan {
 
 namespace detail {
 
-/// One bridge of composition `Model`. The bare formula is §3.1's; what the options add is in compose/bridge.hpp.
-template <class Model>
+/// One bridge of branch `B` of a composition with `Anchor`. The bare formula is §3.1's; what the options add is in
+/// compose/bridge.hpp.
+template <class Anchor, class B>
 struct BridgeCost {
-  using Bridge = typename Model::bridge_type;
-  using T = typename Model::value_type;
+  static_assert(requires { B::bridge_type::config; },
+                "calm::plan: the cost of a bridge of your own is not known; only of those with a BridgeConfig");
+  static_assert(!requires { B::backs; }, "calm::plan: the cost of an augment that reads the anchor is not known");
+  using Bridge = typename B::bridge_type;
+  using T = typename B::value_type;
   using Moment = std::conditional_t<(sizeof(T) > sizeof(float)), double, float>;
   static constexpr auto c = Bridge::config;
-  static constexpr std::size_t anchor = Model::spec::config.hidden, augment = Model::augment_type::spec::config.hidden;
+  static constexpr std::size_t anchor = Anchor::spec::config.hidden, augment = B::augment_spec::config.hidden;
   static constexpr std::size_t heads = Bridge::Head::extent, wide = Bridge::Wide::extent,
                                keys = Bridge::KeyWide::extent;
   static constexpr bool sigmoid = c.gate == BridgeGate::sigmoid;
@@ -86,7 +90,7 @@ struct BridgeCost {
   /// below the first link.
   static constexpr double training_flops(bool first_stop, double seen) {
     const std::size_t without_dx =
-        (c.normalise_augment ? 0 : first_projection) + (c.normalise_query || !first_stop ? 0 : queries);
+        (c.normalise_augment || Bridge::mixed ? 0 : first_projection) + (c.normalise_query || !first_stop ? 0 : queries);
     return 2.0 * static_cast<double>(3 * products - without_dx) + 14.0 * static_cast<double>(wide) * seen;
   }
   static constexpr double decoding_flops(double seen) {
@@ -102,6 +106,8 @@ struct BridgeCost {
     if (c.normalise_query) n += f(anchor);
     if (c.normalise_augment) n += f(augment);
     if (c.normalise_output) n += f(anchor);
+    if (c.normalise_keys) n += f(Bridge::Width::extent);
+    if (Bridge::mixed) n += f(c.mix);
     if (c.sink) n += f(heads);
     if (c.gate == BridgeGate::tanh) n += f(1);
     if (c.gate == BridgeGate::tanh_per_head) n += f(heads);
@@ -127,8 +133,9 @@ struct BridgeCost {
     const TensorBytes of{tokens, sizeof(T)}, sums{tokens, sizeof(Accumulator<T>)};
     const bool gates_output = c.normalise_output || c.gate == BridgeGate::tanh;
     const bool gates_heads = c.gate == BridgeGate::tanh_per_head || sigmoid;
-    return (c.normalise_query ? of(anchor) + sums(1) : 0) + (c.normalise_augment ? of(augment) + sums(1) : 0) +
-           of(anchor) + (c.rank ? of(c.rank) : 0) + 2 * of(keys) + 2 * of(wide) + sums(heads) +
+    return (c.normalise_query ? of(anchor) + sums(1) : 0) +
+           (c.normalise_augment ? c.mix * (of(augment) + sums(1)) : 0) + (Bridge::mixed ? of(augment) : 0) +
+           (c.normalise_keys ? of(keys) + sums(Bridge::KeyHead::extent) : 0) + of(anchor) + (c.rank ? of(c.rank) : 0) + 2 * of(keys) + 2 * of(wide) + sums(heads) +
            (gates_heads ? of(wide) : 0) + (sigmoid ? 2 * of(heads) : 0) + (gates_output ? of(anchor) : 0) +
            (c.normalise_output ? of(anchor) + sums(1) : 0);
   }
@@ -144,55 +151,68 @@ struct BridgeCost {
   }
 };
 
-/// How many augment layers have links.
-template <class Map>
-constexpr std::size_t linked_layers() {
-  std::size_t n = 1;
-  for (std::size_t i = 1; i < Map::size; ++i) {
-    n += Map::augment[Map::by_augment_layer[i]] != Map::augment[Map::by_augment_layer[i - 1]];
-  }
-  return n;
+/// f(branch, cost of one of its bridges), both as types, for each branch of a composition.
+template <class Model, class F>
+constexpr void over_branches(const F& f) {
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (f(std::type_identity<typename Model::template branch_type<I>>{},
+       std::type_identity<BridgeCost<typename Model::anchor_type, typename Model::template branch_type<I>>>{}),
+     ...);
+  }(std::make_index_sequence<Model::branches>{});
+}
+
+/// Bytes of the states that the bridges of branch `B` read.
+template <class B>
+constexpr std::size_t linked_bytes(std::size_t tokens) {
+  std::size_t layers = 0;
+  for (std::size_t layer = 0; layer < B::augment_type::depth; ++layer) layers += reads_layer<B>(layer);
+  return layers * TensorBytes{tokens, sizeof(typename B::value_type)}(B::augment_spec::config.hidden);
 }
 
 template <class Model>
 constexpr void count_flops(Plan& plan) {
-  using Map = typename Model::map;
   using Anchor = typename Model::spec;
-  using Augment = typename Model::augment_type::spec;
-  using Bridge = BridgeCost<Model>;
-  constexpr std::size_t above = Map::first_anchor_layer + 1, layers = Anchor::config.layers;
-  constexpr std::size_t depth = Model::augment_type::depth;
+  constexpr std::size_t first = Model::stops::layers[0], layers = Anchor::config.layers;
   const std::size_t n = plan.length;
-  const double seen = nn::mean_keys(n);
-  double bridges = 0;
-  for (std::size_t i = 0; i < Map::size; ++i) bridges += Bridge::training_flops(i < Map::stop[1], seen);
-  plan.training_flops = nn::forward_flops<Augment>(0, depth, n) + nn::forward_flops<Anchor>(0, layers, n) + bridges +
-                        nn::backward_flops<Anchor>(above, layers, n) + 2 * nn::head_flops<Anchor>();
-  constexpr auto links = static_cast<double>(Map::size);
-  plan.prefill_flops = nn::forward_flops<Augment>(0, depth, n) + nn::forward_flops<Anchor>(0, layers, n) +
-                       links * Bridge::decoding_flops(seen) + nn::head_flops<Anchor>() / static_cast<double>(n);
-  plan.decoding_flops = nn::forward_flops<Augment>(0, depth, n, true) +
-                        nn::forward_flops<Anchor>(0, layers, n, true) +
-                        links * Bridge::decoding_flops(nn::last_keys(n)) + nn::head_flops<Anchor>();
+  plan.training_flops = nn::forward_flops<Anchor>(0, layers, n) + nn::backward_flops<Anchor>(first + 1, layers, n) +
+                        2 * nn::head_flops<Anchor>();
+  plan.prefill_flops =
+      nn::forward_flops<Anchor>(0, layers, n) + nn::head_flops<Anchor>() / static_cast<double>(n);
+  plan.decoding_flops = nn::forward_flops<Anchor>(0, layers, n, true) + nn::head_flops<Anchor>();
+  over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
+    constexpr std::size_t depth = B::augment_type::depth;
+    const double augment = nn::forward_flops<typename B::augment_spec>(0, depth, n), seen = nn::mean_keys(n);
+    constexpr auto links = static_cast<double>(B::links);
+    plan.training_flops += augment;
+    for (const std::size_t layer : B::map::anchor) plan.training_flops += Bridge::training_flops(layer == first, seen);
+    plan.prefill_flops += augment + links * Bridge::decoding_flops(seen);
+    plan.decoding_flops += nn::forward_flops<typename B::augment_spec>(0, depth, n, true) +
+                           links * Bridge::decoding_flops(nn::last_keys(n));
+  });
 }
 
 template <class Model>
 constexpr void count_training_bytes(Plan& plan) {
   using T = typename Model::value_type;
   using A = Accumulator<T>;
-  using Map = typename Model::map;
   using Block = nn::BlockCost<typename Model::spec, T>;
-  using AugmentBlock = nn::BlockCost<typename Model::augment_type::spec, T>;
-  using Bridge = BridgeCost<Model>;
   constexpr nn::TransformerConfig c = Model::spec::config;
-  constexpr std::size_t last = Map::anchor[Map::size - 1], above = c.layers - 1 - Map::first_anchor_layer;
+  constexpr std::size_t stops = Model::stops::count, first = Model::stops::layers[0];
   const std::size_t tokens = plan.batch * plan.length;
   const TensorBytes of{tokens, sizeof(T)}, sums{tokens, sizeof(A)}, indices{tokens, sizeof(Index)};
-  const std::size_t linked = linked_layers<Map>() * of(Bridge::augment);
-  plan.gradients = Map::size * Bridge::weights();
-  plan.optimizer = Map::size * Bridge::optimizer();
-  plan.activations = above * Block::kept(tokens) + Map::size * Bridge::kept(tokens) + Map::stops * of(c.hidden) +
-                     linked + of(c.hidden) + sums(Block::statistics) + 6 * indices(1);
+  std::size_t linked = 0, bridges = 0, bridge_work = 0, augment_work = 0;
+  over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
+    plan.gradients += B::links * Bridge::weights();
+    plan.optimizer += B::links * Bridge::optimizer();
+    linked += linked_bytes<B>(tokens);
+    bridges += B::links * Bridge::kept(tokens);
+    bridge_work = std::max(bridge_work, Bridge::backward(tokens));
+    augment_work = std::max(augment_work, nn::BlockCost<typename B::augment_spec, T>::forward(tokens));
+  });
+  // Several branches read copies of a state; each copy has a gradient.
+  bridge_work += Model::branches > 1 ? Model::branches * of(c.hidden) : 0;
+  plan.activations = (c.layers - 1 - first) * Block::kept(tokens) + bridges + stops * of(c.hidden) + linked +
+                     of(c.hidden) + sums(Block::statistics) + 6 * indices(1);
 
   // Chunks of logits as linear_cross_entropy cuts them; a weight of 16 bits is widened for them.
   const std::size_t most = std::clamp<std::size_t>((std::size_t{1} << 20) / (c.vocab * sizeof(A)), 16, 1024);
@@ -200,50 +220,53 @@ constexpr void count_training_bytes(Plan& plan) {
   plan.logits = 2 * of(c.hidden) + pooled_bytes(chunk * (c.vocab + 2 * c.hidden) * sizeof(A)) +
                 (sizeof(T) < sizeof(A) ? pooled_bytes(c.vocab * c.hidden * sizeof(A)) : 0) + pooled_bytes(chunk * 8) +
                 indices(2);
-  const std::size_t backward = last + 1 == c.layers ? Bridge::backward(tokens) : Block::backward(tokens);
+  const bool bridge_on_top = Model::stops::layers[stops - 1] + 1 == c.layers;
+  const std::size_t backward = bridge_on_top ? bridge_work : Block::backward(tokens);
   // Below the first link nothing is kept; with links near the top, that is the fullest.
-  const std::size_t below = linked + std::max(Block::forward(tokens), AugmentBlock::forward(tokens));
+  const std::size_t below = linked + std::max(Block::forward(tokens), augment_work);
   plan.training_work = std::max(backward, below > plan.activations ? below - plan.activations : 0);
 }
 
 template <class Model>
 constexpr void count_decoding_bytes(Plan& plan) {
   using T = typename Model::value_type;
-  using Map = typename Model::map;
   using Block = nn::BlockCost<typename Model::spec, T>;
-  using AugmentBlock = nn::BlockCost<typename Model::augment_type::spec, T>;
-  using Bridge = BridgeCost<Model>;
   constexpr nn::TransformerConfig c = Model::spec::config;
   const std::size_t tokens = plan.batch * plan.length;
   const TensorBytes of{tokens, sizeof(T)}, rows{plan.batch, sizeof(T)}, indices{tokens, sizeof(Index)};
   plan.anchor_cache = c.layers * Block::cache(plan.batch, plan.length);
-  plan.augment_cache = Model::augment_type::depth * AugmentBlock::cache(plan.batch, plan.length);
-  plan.bridge_cache = Map::size * Bridge::cache(plan.batch, plan.length);
-  plan.folded = Map::size * Bridge::folded();
-  const std::size_t linked = linked_layers<Map>() * of(Bridge::augment);
-  const std::size_t remembered = linked + of(Bridge::augment) + 2 * of(Bridge::keys);
   const std::size_t head = of(c.hidden) + 2 * rows(c.hidden) + rows(c.vocab) +
                            nn::widened_bytes<T>(plan.batch, c.hidden, c.vocab);
-  plan.decoding_work = 3 * indices(1) + std::max({linked + AugmentBlock::forward(tokens), remembered,
-                                                  Block::forward(tokens), Bridge::forward(tokens), head});
+  std::size_t work = std::max(Block::forward(tokens), head);
+  over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
+    using AugmentBlock = nn::BlockCost<typename B::augment_spec, T>;
+    plan.augment_cache += B::augment_type::depth * AugmentBlock::cache(plan.batch, plan.length);
+    plan.bridge_cache += B::links * Bridge::cache(plan.batch, plan.length);
+    plan.folded += B::links * Bridge::folded();
+    const std::size_t linked = linked_bytes<B>(tokens);
+    const std::size_t remembered = linked + of(Bridge::augment) + 2 * of(Bridge::keys);
+    work = std::max({work, linked + AugmentBlock::forward(tokens), remembered, Bridge::forward(tokens)});
+  });
+  plan.decoding_work = 3 * indices(1) + work;
 }
 
 }  // namespace detail
 
-/// What composition `Model` costs for `batch` texts of `length` tokens, a constant where these are.
+/// What composition `Model` costs for `batch` texts of `length` tokens, a constant where these are. What a joining
+/// policy adds (scores and shares, [Batch, Time, heads]) is left out.
 template <class Model>
 constexpr Plan plan(std::size_t batch, std::size_t length) {
   using Anchor = typename Model::anchor_type;
-  using Augment = typename Model::augment_type;
-  static_assert(std::is_same_v<typename Anchor::mode, Frozen>,
-                "calm::plan: the anchor is not frozen; only the cost of bridges between frozen models is known");
   Plan p{.batch = batch, .length = length, .at = &plan<Model>};
   p.anchor_parameters = Anchor::parameter_count;
-  p.augment_parameters = Augment::parameter_count;
   p.trainable_parameters = Model::trainable_parameters;
   p.anchor_weights = nn::transformer_bytes<typename Anchor::spec, typename Model::value_type>();
-  p.augment_weights = nn::trunk_bytes<typename Augment::spec, typename Model::value_type>(Augment::depth);
-  p.bridge_weights = Model::links * detail::BridgeCost<Model>::weights();
+  detail::over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
+    using Augment = typename B::augment_type;
+    p.augment_parameters += Augment::parameter_count;
+    p.augment_weights += nn::trunk_bytes<typename Augment::spec, typename Model::value_type>(Augment::depth);
+    p.bridge_weights += B::links * Bridge::weights();
+  });
   detail::count_flops<Model>(p);
   detail::count_training_bytes<Model>(p);
   detail::count_decoding_bytes<Model>(p);
