@@ -171,7 +171,8 @@ TEST_CASE("a writer that is killed at any moment leaves whole records only") {
   const TemporaryFolder folder;
   const std::string path = folder / "records";
   std::size_t written = 0;
-  for (std::uint32_t round = 0; round < 20; ++round) {
+  for (std::uint32_t round = 0; round < 20 || written <= 20; ++round) {
+    REQUIRE(round < 1000);
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
@@ -186,5 +187,4 @@ TEST_CASE("a writer that is killed at any moment leaves whole records only") {
     REQUIRE(file.size() >= written);
     written = file.size();
   }
-  CHECK(written > 20);
 }
