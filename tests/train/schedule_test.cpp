@@ -12,6 +12,9 @@ static_assert(warmup_linear(0, 2, 10, 1.0) == 0.5 && warmup_linear(2, 2, 10, 1.0
 static_assert(warmup_linear(6, 2, 10, 1.0) == 0.5 && warmup_linear(10, 2, 10, 1.0) == 0.0);
 static_assert(warmup_linear(6, 2, 10, 1.0, 0.5) == 0.75 && warmup_linear(99, 2, 10, 1.0, 0.5) == 0.5);
 static_assert(warmup_cosine(10, 2, 10, 1.0) == 0.0 && warmup_cosine(10, 2, 10, 4.0, 0.25) == 1.0);
+static_assert(Schedule{Decay::cosine, 3.0, 2, 10, 0.1}(7) == warmup_cosine(7, 2, 10, 3.0, 0.1));
+static_assert(Schedule{Decay::linear, 3.0, 2, 10, 0.1}(7) == warmup_linear(7, 2, 10, 3.0, 0.1));
+static_assert(Schedule{Decay::constant, 3.0, 2, 10, 0.1}(7) == 3.0 && Schedule{Decay::constant, 3.0, 2, 10}(0) == 1.5);
 
 TEST_CASE("warmup_cosine follows half a cosine from the peak to the floor") {
   constexpr double pi = 3.14159265358979323846;

@@ -55,4 +55,25 @@ constexpr double warmup_cosine(std::uint64_t step, std::uint64_t warmup, std::ui
   return peak * detail::warmup_share(step, warmup) * (final_fraction + (1 - final_fraction) * left);
 }
 
+/// How a learning rate falls after warm-up.
+enum class Decay { cosine, linear, constant };
+
+/// The learning rate of each step of a run.
+struct Schedule {
+  Decay decay = Decay::cosine;
+  double peak = 1e-3;           ///< after warm-up
+  std::uint64_t warmup = 0;     ///< steps
+  std::uint64_t steps = 0;      ///< of the whole run
+  double final_fraction = 0.1;  ///< of the peak, where a cosine or a line ends; a constant has none
+
+  constexpr double operator()(std::uint64_t step) const {
+    switch (decay) {
+      case Decay::linear: return warmup_linear(step, warmup, steps, peak, final_fraction);
+      case Decay::constant: return warmup_constant(step, warmup, peak);
+      case Decay::cosine: break;
+    }
+    return warmup_cosine(step, warmup, steps, peak, final_fraction);
+  }
+};
+
 }  // namespace calm::train
