@@ -8,6 +8,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "calm/compose/pass.hpp"
 #include "calm/compose/with.hpp"
@@ -90,6 +91,11 @@ struct Branch {
   }
   auto pass(const detail::AllLinkedStates<Branch>& linked, const nn::Layout<device>& layout) const {
     return detail::WholeTexts<Branch>{*this, linked, detail::seen_by_anchor(layout, mask)};
+  }
+  template <class Observer>
+  auto observed_pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Observer observer) const {
+    return detail::WholeTexts<Branch, Observer>{*this, detail::linked_states(*this, tokens, layout),
+                                                detail::seen_by_anchor(layout, mask), std::move(observer)};
   }
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     detail::read_into(*this, tokens, layout, caches);

@@ -116,7 +116,7 @@ struct Bridge {
   auto read(const H& h, const From& source, const KeyIntervals<Device>& seen) const {
     static_assert(!config.sink, "calm::Bridge: the null key of a joint softmax takes the place of each bridge's sink");
     const auto [k, v] = keys_and_values(source);
-    return attention_with_lse(split<Wide, Head, Width>(q_proj(query_input(h))), k, v, seen, options());
+    return attention_with_lse(queries(h), k, v, seen, options());
   }
   /// The rest of the formula for what `read` gave, f: [Batch, Time, Head, Width] -> [Batch, Time, Hidden<Anchor>]
   template <Operand H, Operand F>
@@ -165,6 +165,41 @@ struct Bridge {
               value(split<KeyWide, KeyHead, Width>(folded.values(n))), layout);
   }
 
+  /// The parts of the formula, for those who look inside. What W_Q and a sigmoid gate read of h:
+  template <Operand H>
+  auto query_input(const H& h) const {
+    if constexpr (config.normalise_query)
+      return norm_query(h, eps);
+    else
+      return h;
+  }
+  /// [Batch, Time, Hidden<Anchor>] -> [Batch, Time, Head, Width]
+  template <Operand H>
+  auto queries(const H& h) const {
+    return split<Wide, Head, Width>(q_proj(query_input(h)));
+  }
+  /// Keys and values of what is read, [Batch, Source, KeyHead, Width] each.
+  template <class A>
+  auto keys_and_values(const A& a) const {
+    const auto p = proj(combined(a));
+    return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k_proj(p))),
+                     split<KeyWide, KeyHead, Width>(v_proj(p)));
+  }
+  auto keys_and_values(const Cache& cache) const {
+    using Cached = Var<typename Cache::Rows>;
+    return std::pair(Cached{cache.keys()}, Cached{cache.values()});
+  }
+
+  /// How scores are formed. Slopes in geometric progression, as ALiBi's.
+  static AttentionOptions<Head::extent> options() {
+    AttentionOptions<Head::extent> o;
+    for (std::size_t h = 0; h < Head::extent; ++h) {
+      const double share = static_cast<double>(h) / static_cast<double>(Head::extent);
+      o.recency[h] = config.recency * std::exp2(-config.recency_octaves * share);
+    }
+    return o;
+  }
+
   void visit(auto&& v) {
     if constexpr (config.normalise_query) v("norm_query", norm_query);
     if constexpr (config.normalise_augment) v("norm_augment", norm_augment);
@@ -183,40 +218,12 @@ struct Bridge {
  private:
   static constexpr double eps = 1e-6;
 
-  // Slopes in geometric progression, as ALiBi's.
-  static AttentionOptions<Head::extent> options() {
-    AttentionOptions<Head::extent> o;
-    for (std::size_t h = 0; h < Head::extent; ++h) {
-      const double share = static_cast<double>(h) / static_cast<double>(Head::extent);
-      o.recency[h] = config.recency * std::exp2(-config.recency_octaves * share);
-    }
-    return o;
-  }
-
-  template <class A>
-  auto keys_and_values(const A& a) const {
-    const auto p = proj(combined(a));
-    return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k_proj(p))),
-                     split<KeyWide, KeyHead, Width>(v_proj(p)));
-  }
-  auto keys_and_values(const Cache& cache) const {
-    using Cached = Var<typename Cache::Rows>;
-    return std::pair(Cached{cache.keys()}, Cached{cache.values()});
-  }
-
   // f: [Batch, Time, Head, Width], u: the queries' input -> [Batch, Time, Hidden<Anchor>]
   template <Operand F, Operand U>
   auto written(const F& f, const U& u) const {
     return gated_output(o_proj(merge<Head, Width, Wide>(gated_heads(f, u))));
   }
 
-  template <Operand H>
-  auto query_input(const H& h) const {
-    if constexpr (config.normalise_query)
-      return norm_query(h, eps);
-    else
-      return h;
-  }
   template <Operand A>
   auto normalised(const A& a) const {
     if constexpr (config.normalise_augment)

@@ -98,10 +98,12 @@ class Joint {
   /// The state as pass p reads it.
   const H& state(std::size_t p) const { return copies_[several ? p : 0]; }
 
-  template <Operand X>
-  void add(std::size_t p, X x, double scale) {
+  /// What link i of pass p brings.
+  template <class Pass, Operand X>
+  void add(std::size_t p, Pass& pass, std::size_t i, X x) {
     Added added = made<Added>(std::move(x));
-    if (scale != 1) added = calm::scale(added, scale);
+    if (pass.branch.scale[i] != 1) added = scale(added, pass.branch.scale[i]);
+    pass.observer.added(i, pass.branch.bridges[i], state(p), pass.source(i), pass.seen, added);
     Added& sum = sums_[several ? p : 0];
     sum = std::exchange(any_[several ? p : 0], true) ? sum + added : added;
   }
@@ -159,7 +161,7 @@ struct Sum {
     detail::Joint<Layer, H, Passes> joint(h);
     detail::for_each_here<Layer>(passes, [&](auto p, auto& pass) {
       detail::for_each_link<Layer>(pass, [&](const auto& bridge, std::size_t i) {
-        joint.add(p, bridge(joint.state(p), pass.source(i), pass.seen), pass.branch.scale[i]);
+        joint.add(p, pass, i, bridge(joint.state(p), pass.source(i), pass.seen));
       });
     });
     return joint.result();

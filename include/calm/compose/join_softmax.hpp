@@ -122,8 +122,9 @@ struct JointSoftmax {
       std::size_t k = 0;
       detail::for_each_link<Layer>(pass, [&](const auto& bridge, std::size_t i) {
         const auto weight = rename<Heads, Head>(share(n++, scores, parameters.template null_behind<Layer>()));
+        pass.observer.shared(i, weight);
         const auto read = multiply_rows(std::get<p>(readings)[k++], weight);
-        joint.add(p, bridge.write(joint.state(p), read), pass.branch.scale[i]);
+        joint.add(p, pass, i, bridge.write(joint.state(p), read));
       });
     });
     return joint.result();
@@ -183,8 +184,9 @@ struct Router {
       detail::for_each_link<Layer>(pass, [&](const auto& bridge, std::size_t i) {
         const auto added = bridge(joint.state(p), pass.source(i), pass.seen);
         const auto weight = share(n++, scores);
+        pass.observer.shared(i, weight);
         const auto weighed = multiply_rows(split<Hidden, One, Hidden>(added), weight);
-        joint.add(p, merge<One, Hidden, Hidden>(weighed), pass.branch.scale[i]);
+        joint.add(p, pass, i, merge<One, Hidden, Hidden>(weighed));
       });
     });
     return joint.result();

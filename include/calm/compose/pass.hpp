@@ -74,13 +74,27 @@ void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
   }
 }
 
+/// Nobody who looks at a pass. An observer has the same members:
+///
+///     added(i, bridge, h, source, seen, f)   link i adds f, its scale applied, to the state h
+///     heard(k, bridge, h, source, seen, f)   the same of link back k of a TwoWay, where h is the augment's state
+///     shared(i, weight)                      what the joining policy multiplies link i by, [Batch, Time, Heads or One]
+///
+/// `source` and `seen` are what the bridge reads. A link that is off is not shown.
+struct Unobserved {
+  static void added(std::size_t, const auto&...) {}
+  static void heard(std::size_t, const auto&...) {}
+  static void shared(std::size_t, const auto&) {}
+};
+
 /// What bridge i reads and may see, in a pass over whole texts.
-template <class B>
+template <class B, class Observer = Unobserved>
 struct WholeTexts {
   using branch_type = B;
   const B& branch;
   AllLinkedStates<B> linked;
   KeyIntervals<typename B::device> seen;
+  [[no_unique_address]] Observer observer = {};
 
   const auto& source(std::size_t i) { return linked[i]; }
   template <class H>
@@ -94,6 +108,7 @@ struct BehindCaches {
   const B& branch;
   const typename B::Caches& caches;
   KeyIntervals<typename B::device> seen;
+  [[no_unique_address]] Unobserved observer = {};
 
   const auto& source(std::size_t i) { return B::Keeping::source(caches.bridges[i]); }
   template <class H>

@@ -45,15 +45,15 @@ constexpr bool is_acyclic() {
 
 /// Runs the augment as far as the next link asks, with what the anchor has said by then. States are variables from the
 /// first layer on that reads the anchor; below it, constants that stand in as variables, so that all have one type.
-template <class B, bool Cached>
+template <class B, bool Cached, class Observer = Unobserved>
 class TwoWayPass {
  public:
   using branch_type = B;
   using device = typename B::device;
 
   TwoWayPass(const B& b, const nn::Tokens<device>& tokens, const nn::Layout<device>& layout,
-             typename B::Caches* caches)
-      : branch(b), seen(layout.keys), layout_(layout), caches_(caches) {
+             typename B::Caches* caches, Observer o = {})
+      : branch(b), seen(layout.keys), observer(std::move(o)), layout_(layout), caches_(caches) {
     auto x = b.augment.embed(tokens, layout);
     for (std::size_t layer = 0; layer < first; ++layer) {
       if (!reads_layer<B>(layer)) continue;
@@ -68,6 +68,7 @@ class TwoWayPass {
 
   const B& branch;
   KeyIntervals<device> seen;
+  [[no_unique_address]] Observer observer;
 
   const auto& source(std::size_t i) {
     advance(B::map::augment[i] + 1);
@@ -130,17 +131,18 @@ class TwoWayPass {
     bool any = false;
     for (std::size_t k = range.first; k < range.last; ++k) {
       if (branch.back_scale[k] == 0) continue;
-      State added = heard(k);
+      State added = branch.back[k](x_, back_source(k), layout_.keys);
       if (branch.back_scale[k] != 1) added = scale(added, branch.back_scale[k]);
+      observer.heard(k, branch.back[k], x_, back_source(k), layout_.keys, added);
       sum = std::exchange(any, true) ? sum + added : added;
     }
     if (any) x_ = sum + x_;
   }
-  auto heard(std::size_t k) const {
+  const auto& back_source(std::size_t k) const {
     if constexpr (Cached)
-      return branch.back[k](x_, B::BackKeeping::source(caches_->back[k]), layout_.keys);
+      return B::BackKeeping::source(caches_->back[k]);
     else
-      return branch.back[k](x_, said_[k], layout_.keys);
+      return said_[k];
   }
 
   nn::Layout<device> layout_;
@@ -191,6 +193,10 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
 
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout) const {
     return detail::TwoWayPass<Branch, false>(*this, tokens, layout, nullptr);
+  }
+  template <class Observer>
+  auto observed_pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Observer observer) const {
+    return detail::TwoWayPass<Branch, false, Observer>(*this, tokens, layout, nullptr, std::move(observer));
   }
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     return detail::TwoWayPass<Branch, true>(*this, tokens, layout, &caches);
