@@ -48,7 +48,9 @@ double reference(const Q& q, const K& k, const K& v, const KeyIntervals<Cpu>& ma
     double score = 0;
     for (std::size_t x = 0; x < 4; ++x) score += q[(row * 2 + h) * 4 + x] * k[(b * keys + j) * 4 + x];
     const double away = std::abs(static_cast<double>(mask.center[row]) - static_cast<double>(j));
-    const double weight = std::exp(score / 2 - options.recency[h] * away);
+    score /= 2;
+    if (options.softcap > 0) score = options.softcap * std::tanh(score / options.softcap);
+    const double weight = std::exp(score - options.recency[h] * away);
     above += weight * v[(b * keys + j) * 4 + c];
     below += weight;
   }
@@ -67,7 +69,8 @@ struct Operands {
 TEST_CASE("attention is a softmax over each query's interval, with and without a sink") {
   const Operands o;
   const auto mask = mixed_mask();
-  const AttentionOptions<2> options{.recency = {0.5, 0}};
+  const auto options = GENERATE(AttentionOptions<2>{.recency = {0.5, 0}},
+                                AttentionOptions<2>{.softcap = 0.4, .recency = {0.5, 0}});
   const Sink sink = o.sink.value();
   const auto bare = attention(o.q.value(), o.k.value(), o.v.value(), mask, options);
   const auto sunk = attention(o.q.value(), o.k.value(), o.v.value(), mask, options, sink);
@@ -141,6 +144,11 @@ TEST_CASE("gradients of attention") {
   check_gradients(
       [&](const auto& q, const auto& k, const auto& v) {
         return attention(q, k, v, mask, {.scale = 0.7, .recency = {0.5, 0.1}});
+      },
+      o.q, o.k, o.v);
+  check_gradients(
+      [&](const auto& q, const auto& k, const auto& v) {
+        return attention(q, k, v, mask, {.scale = 0.7, .softcap = 0.6, .recency = {0.5, 0.1}});
       },
       o.q, o.k, o.v);
 }

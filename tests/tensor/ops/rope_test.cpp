@@ -65,11 +65,35 @@ TEST_CASE("rope refuses positions of another length") {
                     "calm::rope: x has 2 by 3 places, the positions 2 by 4");
 }
 
+TEST_CASE("rope turns a part of each head, and leaves the rest") {
+  const auto x = Floats<Batch, Time, One, Narrow>::from(Shape<Batch, Time, One, Narrow>(1, 1), {1, 2, 3, 4});
+  const auto p = Positions::from(Shape<Batch, Time>(1, 1), {5});
+  const auto y = rope(x, p, RopeOptions{.turned = 2});
+  CHECK(y[0] == Approx(1 * std::cos(5.0) - 2 * std::sin(5.0)));
+  CHECK(y[1] == Approx(2 * std::cos(5.0) + 1 * std::sin(5.0)));
+  CHECK(y[2] == 3);
+  CHECK(y[3] == 4);
+}
+
+TEST_CASE("frequencies for longer contexts") {
+  CHECK(rope_frequency({.theta = 100, .scaling = RopeScaling::linear, .factor = 8}, 1, 4) == Approx(0.1 / 8));
+  // Llama 3.1's: `_compute_llama3_parameters` of transformers 4.46 at head width 128.
+  const RopeOptions llama{.theta = 500000, .scaling = RopeScaling::llama3, .factor = 8};
+  CHECK(rope_frequency(llama, 0, 128) == 1);
+  CHECK(rope_frequency(llama, 63, 128) == Approx(std::pow(500000.0, -126.0 / 128) / 8));
+  const double plain = std::pow(500000.0, -64.0 / 128), turns = 8192 * plain / (2 * 3.14159265358979323846);
+  REQUIRE(turns > 1);
+  REQUIRE(turns < 4);
+  const double fast = (turns - 1) / 3;
+  CHECK(rope_frequency(llama, 32, 128) == Approx((1 - fast) * plain / 8 + fast * plain));
+}
+
 TEST_CASE("gradients of rope") {
   auto x = random_parameter<X>(Shape<Batch, Time, Two, Narrow>(2, 3), 1);
   const auto p = Positions::from(Shape<Batch, Time>(2, 3), {0, 1, 2, 700, 3, 50});
+  check_gradients([&](const auto& a) { return rope(a, p, RopeOptions{.turned = 2}); }, x);
   check_gradients([&](const auto& a) { return rope(a, p, 1e4); }, x);
   check_gradients([&](const auto& a) { return rope(a, p, 5e5, RopeLayout::interleaved); }, x);
-  const auto table = rotations<Narrow, double>(p, 1e4);
+  const auto table = rotations<Narrow, double>(p, RopeOptions{.theta = 1e4});
   check_gradients([&](const auto& a) { return rope(a, table); }, x);
 }

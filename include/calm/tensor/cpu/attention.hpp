@@ -21,8 +21,9 @@ struct AttentionExtents {
   std::size_t batch, queries, keys, heads, kv_heads, width;
 };
 
-/// Which keys count and how scores are formed: score(i, j) = scale · q_i·k_j - slope[head] · |center_i - j| for
-/// begin_i <= j < end_i. The three [batch, queries] arrays bound the keys; begin = null: 0, center = null: end - 1.
+/// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - j| for
+/// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The three [batch, queries] arrays bound the keys;
+/// begin = null: 0, center = null: end - 1.
 template <class A>
 struct AttentionRule {
   const Index* begin;
@@ -30,6 +31,7 @@ struct AttentionRule {
   const Index* center;
   const A* slope;  ///< [heads], or null: no bias
   A scale;
+  A softcap;  ///< 0: none
 };
 
 namespace detail {
@@ -68,11 +70,20 @@ void axpy_row(std::size_t width, A factor, const A* x, A* y) {
   for (std::size_t c = 0; c < width; ++c) y[c] += factor * x[c];
 }
 
-/// Adds the recency bias to the scores of one query against keys j0 + [lo, hi).
+/// Turns the products of one query with keys j0 + [lo, hi) into scores; with `steep`, also into how fast each score
+/// grows with its product.
 template <class A>
-void bias_scores(const AttentionRule<A>& rule, std::size_t head, Index center, std::size_t j0, std::size_t lo,
-                 std::size_t hi, A* s) {
+void score_block(const AttentionRule<A>& rule, std::size_t head, Index center, std::size_t j0, std::size_t lo,
+                 std::size_t hi, A* s, A* steep = nullptr) {
   for (std::size_t j = lo; j < hi; ++j) s[j] *= rule.scale;
+  if (steep) std::fill(steep + lo, steep + hi, rule.scale);
+  if (rule.softcap > 0) {
+    for (std::size_t j = lo; j < hi; ++j) {
+      const A t = std::tanh(s[j] / rule.softcap);
+      s[j] = rule.softcap * t;
+      if (steep) steep[j] *= (A(1) - t) * (A(1) + t);
+    }
+  }
   if (rule.slope == nullptr) return;
   const A slope = rule.slope[head];
   for (std::size_t j = lo; j < hi; ++j) {
@@ -140,7 +151,7 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
       if (range.empty()) continue;
       A s[key_block];
       dot_block(width, qp + i * width, kt, s);
-      bias_scores(rule, h, bounds[i].center, j0, range.lo, range.hi, s);
+      score_block(rule, h, bounds[i].center, j0, range.lo, range.hi, s);
       A high = top[i];
       for (std::size_t j = range.lo; j < range.hi; ++j) high = std::max(high, s[j]);
       if (sum[i] > 0 && high > top[i]) {
@@ -211,13 +222,13 @@ void attend_backward(const AttentionRule<A>& rule, std::size_t width, std::size_
                      std::size_t j0, A lse, A delta, const A* q, const A* d_out, const BackwardScratch<A>& w, A* dq) {
   const BlockRange range(bounds, j0);
   if (range.empty()) return;
-  A s[key_block], dp[key_block];
+  A s[key_block], dp[key_block], steep[key_block];
   dot_block(width, q, w.kt, s);
   dot_block(width, d_out, w.vt, dp);
-  bias_scores(rule, head, bounds.center, j0, range.lo, range.hi, s);
+  score_block(rule, head, bounds.center, j0, range.lo, range.hi, s, steep);
   for (std::size_t j = range.lo; j < range.hi; ++j) s[j] = fast_exp(s[j] - lse);
   for (std::size_t j = range.lo; j < range.hi; ++j) {
-    const A ds = s[j] * (dp[j] - delta) * rule.scale;
+    const A ds = s[j] * (dp[j] - delta) * steep[j];
     axpy_row(width, s[j], d_out, w.dv + j * width);
     axpy_row(width, ds, q, w.dk + j * width);
     axpy_row(width, ds, w.k + j * width, dq);

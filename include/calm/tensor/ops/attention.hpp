@@ -30,6 +30,7 @@ struct KeyIntervals {
 template <std::size_t Heads>
 struct AttentionOptions {
   double scale = 0;                     ///< what q·k is multiplied by; 0: 1 / sqrt(width of a head)
+  double softcap = 0;                   ///< scores s become softcap · tanh(s / softcap) (Gemma 2); 0: as they are
   std::array<double, Heads> recency{};  ///< per head, what a score loses per key of distance (ALiBi, Press et al. 2022)
 };
 
@@ -65,11 +66,12 @@ template <class T, std::size_t Heads>
 struct AttentionForm {
   using A = Accumulator<T>;
   std::array<A, Heads> slope{};
-  A scale;
+  A scale, softcap;
   bool biased = false;
 
   AttentionForm(const AttentionOptions<Heads>& options, std::size_t width)
-      : scale(static_cast<A>(options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(width)))) {
+      : scale(static_cast<A>(options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(width)))),
+        softcap(static_cast<A>(options.softcap)) {
     for (std::size_t h = 0; h < Heads; ++h) {
       slope[h] = static_cast<A>(options.recency[h]);
       biased = biased || options.recency[h] != 0;
@@ -77,7 +79,7 @@ struct AttentionForm {
   }
   template <class Device>
   kernel::AttentionRule<A> rule(const KeyIntervals<Device>& mask) const {
-    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale};
+    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale, softcap};
   }
 };
 

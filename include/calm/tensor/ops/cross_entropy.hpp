@@ -9,6 +9,7 @@
 #include "calm/tensor/cpu/cross_entropy.hpp"
 #include "calm/tensor/cpu/elementwise.hpp"
 #include "calm/tensor/cpu/gemm.hpp"
+#include "calm/tensor/cpu/softcap.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
 
@@ -84,16 +85,19 @@ const Accumulator<T>* widened(std::size_t n, const T* w, Storage<Device>& memory
   }
 }
 
-/// The mean loss; with dx (and dw), their gradients too. dx must be zero at entry.
+/// The mean loss; with dx (and dw), their gradients too. dx must be zero at entry. `cap` > 0 bounds the logits.
 template <class T, class Device>
 double linear_cross_entropy(Device device, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
-                            const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw) {
+                            const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap) {
   using A = Accumulator<T>;
   using kernel::Op;
   const std::size_t chunk = std::min(count, chunk_rows(vocab, sizeof(A)));
   Storage<Device> wide_memory;
   const A* wide = widened<T, Device>(vocab * width, w, wide_memory);
   const Storage<Device> memory((chunk * (vocab + 2 * width)) * sizeof(A)), losses(chunk * sizeof(double));
+  Storage<Device> slopes;  // of the capped logits
+  if (cap > 0) slopes = Storage<Device>(chunk * vocab * sizeof(A));
+  A* slope = static_cast<A*>(slopes.data());
   A* logits = static_cast<A*>(memory.data());
   A* x_rows = logits + chunk * vocab;
   A* dx_rows = x_rows + chunk * width;
@@ -104,7 +108,9 @@ double linear_cross_entropy(Device device, std::size_t count, std::size_t width,
     gather_rows(n, width, rows + r0, x, x_rows);
     kernel::gemm<A>(device, Op::none, Op::transpose, n, vocab, width, A(1), {x_rows, width}, {wide, width}, false,
                     {logits, vocab});
+    if (cap > 0) kernel::softcap(device, n * vocab, static_cast<A>(cap), logits, slope);
     kernel::cross_entropy(device, n, vocab, wanted + r0, dx || dw, A(1) / static_cast<A>(count), logits, loss);
+    if (cap > 0 && (dx || dw)) kernel::multiply_by(device, n * vocab, slope, logits);
     for (std::size_t i = 0; i < n; ++i) total += loss[i];
     if (dx) {
       kernel::gemm<A>(device, Op::none, Op::none, n, width, vocab, A(1), {logits, vocab}, {wide, width}, false,
@@ -126,11 +132,11 @@ double linear_cross_entropy(Device device, std::size_t count, std::size_t width,
 /// The mean of -log softmax(x · Wᵀ)[target] over the targets that count.
 ///
 /// x: [..., Hidden], weight: [Vocab, Hidden], targets: [...] -> [One]. Only rows with a target are projected, about
-/// 1 MiB of logits at a time, and the gradient is made in the same pass. Throws `Error` if a target is outside the
-/// vocabulary, or if none counts.
+/// 1 MiB of logits at a time, and the gradient is made in the same pass. With `softcap` > 0 the logits z are softcap ·
+/// tanh(z / softcap) (Gemma 2). Throws `Error` if a target is outside the vocabulary, or if none counts.
 template <Operand X, Operand W, class... Lead>
 auto linear_cross_entropy(const X& x, const W& weight,
-                          const Tensor<Index, typename ValueOf<X>::device, Lead...>& targets) {
+                          const Tensor<Index, typename ValueOf<X>::device, Lead...>& targets, double softcap = 0) {
   using In = ValueOf<X>;
   using Weight = ValueOf<W>;
   static_assert(same_kind<In, Weight>, "calm::linear_cross_entropy: input and weight differ in device or element type");
@@ -159,7 +165,7 @@ auto linear_cross_entropy(const X& x, const W& weight,
   if (is_var<W> && tape) dw = decltype(dw)::zeros(value(weight).shape());
   const double mean = detail::linear_cross_entropy<T, Device>(
       Device{}, count, width, vocab, rows, wanted, value(x).data(), value(weight).data(),
-      dx.defined() ? dx.mutable_data() : nullptr, dw.defined() ? dw.mutable_data() : nullptr);
+      dx.defined() ? dx.mutable_data() : nullptr, dw.defined() ? dw.mutable_data() : nullptr, softcap);
   Loss loss = Loss::full({}, static_cast<T>(static_cast<A>(mean)));
   if constexpr (is_var<X> || is_var<W>) {
     return record(tape, std::move(loss), [&] {

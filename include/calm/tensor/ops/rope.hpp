@@ -1,6 +1,8 @@
 /// \file  Rotary positions.
 #pragma once
 
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <type_traits>
@@ -15,6 +17,36 @@ namespace calm {
 
 /// Which elements of a head turn together: k and k + width/2 (Llama, NeoX), or 2k and 2k + 1 (the paper, GPT-J).
 enum class RopeLayout : bool { half_split, interleaved };
+
+/// What makes long contexts of a model that was trained on short ones.
+enum class RopeScaling {
+  none,
+  linear,  ///< every pair turns `factor` times slower (Chen et al. 2023)
+  llama3,  ///< slow pairs do, fast ones do not, and those between in part (Llama 3.1)
+};
+
+/// How fast the pairs of a head turn.
+struct RopeOptions {
+  double theta = 10000;  ///< pair k of n turns by theta^(-k/n) per position
+  RopeScaling scaling = RopeScaling::none;
+  double factor = 1;
+  double low_frequency = 1, high_frequency = 4;  ///< llama3: turns per original context of slow and of fast pairs
+  double original_context = 8192;                ///< llama3: tokens
+  std::size_t turned = 0;                        ///< elements of a head that turn, from the first; 0: all
+};
+
+/// Radians per position of pair `k` of a head of `width` elements.
+inline double rope_frequency(const RopeOptions& o, std::size_t k, std::size_t width) {
+  const auto turned = static_cast<double>(o.turned ? o.turned : width);
+  const double frequency = std::pow(o.theta, -2.0 * static_cast<double>(k) / turned);
+  if (o.scaling == RopeScaling::none) return frequency;
+  if (o.scaling == RopeScaling::linear) return frequency / o.factor;
+  const double turns = o.original_context * frequency / (2 * 3.14159265358979323846);
+  if (turns > o.high_frequency) return frequency;
+  if (turns < o.low_frequency) return frequency / o.factor;
+  const double fast = (turns - o.low_frequency) / (o.high_frequency - o.low_frequency);
+  return (1 - fast) * frequency / o.factor + fast * frequency;
+}
 
 namespace detail {
 
@@ -34,14 +66,16 @@ concept Rotatable = Operand<X> && detail::is_tensor<P> && std::is_same_v<typenam
 /// The cosines and sines by which `rope` turns heads of axis `Width`; made once, they serve every layer.
 /// positions: [...] of Index -> [..., Width], the cosines in the first half
 template <class Width, class A, class P>
-auto rotations(const P& positions, double theta) {
+auto rotations(const P& positions, const RopeOptions& options) {
   static_assert(std::is_same_v<typename P::value_type, Index>, "calm::rotations: positions are a Tensor of Index");
   static_assert(Width::extent != dynamic && Width::extent % 2 == 0,
                 "calm::rotations: the width of a head must be fixed and even");
   using Row = Tensor<A, typename P::device, Width>;
   using Out = detail::WithAppended<Row, P, Width>;
   Out table(Out::shape_type::from(positions.shape().dynamic_extents()));
-  kernel::rotations(typename P::device{}, positions.size(), Width::extent, theta, positions.data(),
+  std::array<double, Width::extent / 2> frequency;
+  for (std::size_t k = 0; k < frequency.size(); ++k) frequency[k] = rope_frequency(options, k, Width::extent);
+  kernel::rotations(typename P::device{}, positions.size(), Width::extent, frequency.data(), positions.data(),
                     table.mutable_data());
   return table;
 }
@@ -62,11 +96,11 @@ struct RopeNode {
   RotationsOf<X> table;
   Slot x_slot;
   RopeLayout layout;
-  std::size_t heads;
+  std::size_t heads, turned;
 
   void backward(Tape<typename X::device>& tape, Slot out) {
     using T = typename X::value_type;
-    kernel::rope_backward(typename X::device{}, rows_of(table), heads, LastAxisOf<X>::extent,
+    kernel::rope_backward(typename X::device{}, rows_of(table), heads, LastAxisOf<X>::extent, turned,
                           layout == RopeLayout::interleaved, table.data(), tape.template incoming<T>(out),
                           tape.template gradient<T>(x_slot));
   }
@@ -74,12 +108,13 @@ struct RopeNode {
 
 }  // namespace detail
 
-/// x with the pairs of each head turned by the angles of which `rotations` made the table.
+/// x with the pairs of each head turned by the angles of which `rotations` made the table; of each head, the first
+/// `turned` elements (0: all), the others stay.
 ///
 /// x: [B, S, Heads, Width], table: [B, S, Width] -> [B, S, Heads, Width]   (Su et al. 2021, eq. 34)
 /// Throws `Error` where x and the table differ in B or S.
 template <Operand X, class Table>
-auto rope(const X& x, const Table& table, RopeLayout layout = RopeLayout::half_split) {
+auto rope(const X& x, const Table& table, RopeLayout layout = RopeLayout::half_split, std::size_t turned = 0) {
   static_assert(RotatableBy<X, Table>,
                 "calm::rope: x must be [B, S, Heads, Width], and the rotations those of [B, S] and Width");
   if constexpr (RotatableBy<X, Table>) {
@@ -89,30 +124,36 @@ auto rope(const X& x, const Table& table, RopeLayout layout = RopeLayout::half_s
       return "calm::rope: x has " + std::to_string(extents[0]) + " by " + std::to_string(extents[1]) +
              " places, the positions " + std::to_string(table.extent(0)) + " by " + std::to_string(table.extent(1));
     });
+    if (turned == 0) turned = LastAxisOf<In>::extent;
     In y(value(x).shape());
-    kernel::rope(typename In::device{}, rows_of(table), extents[2], LastAxisOf<In>::extent,
+    kernel::rope(typename In::device{}, rows_of(table), extents[2], LastAxisOf<In>::extent, turned,
                  layout == RopeLayout::interleaved, table.data(), value(x).data(), y.mutable_data());
     if constexpr (is_var<X>) {
       return record(tape_of(x), std::move(y),
-                    [&] { return detail::RopeNode<In>{table, slot_of(x), layout, extents[2]}; });
+                    [&] { return detail::RopeNode<In>{table, slot_of(x), layout, extents[2], turned}; });
     } else {
       return y;
     }
   }
 }
 
-/// The same with pair k of each head turned by positions · theta^(-2k/Width).
+/// The same with pair k of each head turned by positions · rope_frequency(options, k, Width).
 ///
 /// x: [B, S, Heads, Width], positions: [B, S] of Index -> [B, S, Heads, Width]
 template <Operand X, class P>
-auto rope(const X& x, const P& positions, double theta, RopeLayout layout = RopeLayout::half_split) {
+auto rope(const X& x, const P& positions, const RopeOptions& options, RopeLayout layout = RopeLayout::half_split) {
   static_assert(Rotatable<X, P>,
                 "calm::rope: x must be [B, S, Heads, Width] with an even width, and positions [B, S] of Index");
   if constexpr (Rotatable<X, P>) {
     using In = ValueOf<X>;
-    const auto table = rotations<LastAxisOf<In>, Accumulator<typename In::value_type>>(positions, theta);
-    return rope(x, table, layout);
+    const auto table = rotations<LastAxisOf<In>, Accumulator<typename In::value_type>>(positions, options);
+    return rope(x, table, layout, options.turned);
   }
+}
+/// The same with pair k turned by positions · theta^(-2k/Width).
+template <Operand X, class P>
+auto rope(const X& x, const P& positions, double theta, RopeLayout layout = RopeLayout::half_split) {
+  return rope(x, positions, RopeOptions{.theta = theta}, layout);
 }
 
 }  // namespace calm
