@@ -9,9 +9,12 @@
 #include <fmt/core.h>
 
 #include "ask.hpp"
+#include "baselines.hpp"
 #include "jobs.hpp"
 #include "report.hpp"
 #include "run.hpp"
+#include "skills.hpp"
+#include "two_augments.hpp"
 
 namespace kv {
 
@@ -40,7 +43,7 @@ std::vector<Row> table_of(Experiment<S>& experiment, bool with_anchor) {
               if (with_anchor) experiment.train_anchor();
             },
             [&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
-  std::vector<Row> rows(7);
+  std::vector<Row> rows(9);
   const auto job = [&](std::size_t i, auto make) {
     return [&rows, i, make] {
       rows[i] = make();
@@ -53,7 +56,9 @@ std::vector<Row> table_of(Experiment<S>& experiment, bool with_anchor) {
             job(3, [&] { return experiment.template composed_row<>("vanilla", "vanilla"); }),
             job(4, [&] { return experiment.template composed_row<>("random", "random"); }),
             job(5, [&] { return experiment.template composed_row<calm::bridge::Encoder>("encoder", "augment"); }),
-            job(6, [&] { return experiment.lora_row(); }),
+            job(6, [&] { return lora_row(experiment); }),
+            job(7, [&] { return full_row(experiment); }),
+            job(8, [&] { return proxy_row(experiment); }),
             job(0, [&] { return experiment.template base_row<Augment<S>>("augment"); }),
             job(1, [&] { return experiment.template base_row<Anchor<S>>("anchor"); })});
   return rows;
@@ -78,6 +83,8 @@ void table(const Settings& settings) {
 template <class S>
 void run_scale(const std::string& command, const Settings& settings) {
   if (command == "table") return table<S>(settings);
+  if (command == "skills") return skills<S>(settings);
+  if (command == "two_augments") return two_augments<S>(settings);
   Experiment<S> experiment(settings);
   if (command == "data") show_data(experiment, settings.shown);
   if (command == "augment")

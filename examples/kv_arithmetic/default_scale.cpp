@@ -3,7 +3,7 @@
 namespace kv {
 
 void run_default_scale(const std::string& command, const Settings& settings) {
-  run_scale<Scale<1000, 3, 2, 3>>(command, settings);
+  run_scale<DefaultScale>(command, settings);
 }
 
 }  // namespace kv

@@ -18,11 +18,12 @@ struct Scores {
   double substitution = 0, numeric = 0, math = 0;
 };
 
-/// The share, in percent, of `count` expressions of `keys` whose whole answer in `set` the model writes.
-template <class S, class Model>
-double evaluate(const Model& model, const KeyBook<S>& book, Set set, Keys keys, std::size_t count) {
+/// The share, in percent, of `count` expressions of `keys`, as `write(set, expression, text)` writes them, whose result
+/// in `set` the model gives.
+template <class S, class Model, class Write>
+double evaluate_written(const Model& model, const KeyBook<S>& book, Set set, KeyRange keys, std::size_t count,
+                        const Write& write) {
   static constexpr std::size_t batch = 250;
-  const Writer<S> writer(book);
   std::size_t right = 0;
   for (std::size_t done = 0; done < count; done += batch) {
     std::vector<std::vector<Index>> prompts, answers;
@@ -31,7 +32,7 @@ double evaluate(const Model& model, const KeyBook<S>& book, Set set, Keys keys, 
     std::size_t longest = 0;
     for (std::size_t i = done; i < std::min(done + batch, count); ++i) {
       draw(book, keys, {0x7e57, 99}, i, e);  // a stream of the evaluation's own, the same for every model
-      writer.write(set, e, text);
+      write(set, e, text);
       const auto question = text.tokens.begin() + static_cast<std::ptrdiff_t>(text.prompt);
       prompts.emplace_back(text.tokens.begin(), question);
       answers.emplace_back(question, text.tokens.end() - 1);
@@ -46,8 +47,16 @@ double evaluate(const Model& model, const KeyBook<S>& book, Set set, Keys keys, 
   return 100.0 * static_cast<double>(right) / static_cast<double>(count);
 }
 
+/// The same, written as usual.
 template <class S, class Model>
-Scores evaluate_all(const Model& model, const KeyBook<S>& book, Keys keys, std::size_t count) {
+double evaluate(const Model& model, const KeyBook<S>& book, Set set, KeyRange keys, std::size_t count) {
+  const Writer<S> writer(book);
+  return evaluate_written(model, book, set, keys, count,
+                          [&](Set s, const Expression& e, Example& text) { writer.write(s, e, text); });
+}
+
+template <class S, class Model>
+Scores evaluate_all(const Model& model, const KeyBook<S>& book, KeyRange keys, std::size_t count) {
   return {evaluate(model, book, Set::substitution, keys, count), evaluate(model, book, Set::numeric, keys, count),
           evaluate(model, book, Set::math, keys, count)};
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include <fmt/core.h>
 
@@ -16,6 +17,8 @@
 #include <calm/train/fit.hpp>
 
 #include "evaluate.hpp"
+#include "jobs.hpp"
+#include "kept.hpp"
 #include "models.hpp"
 #include "run.hpp"
 
@@ -26,8 +29,15 @@ struct Row {
   std::string model;
   Scores scores;
   std::size_t trainable_parameters = 0;
-  double seconds = 0;  ///< of training, 0 where nothing was trained now
+  double seconds = 0;  ///< of one processor in training, 0 where nothing was trained now
   Scores deviation{};  ///< standard deviation over seeds, 0 for one seed
+};
+
+/// A model that was trained on D_C, now or before.
+template <class Model>
+struct Tuned {
+  std::unique_ptr<Model> model;
+  double seconds = 0;  ///< as in `Row`
 };
 
 /// The one progress line of the terminal: of runs side by side, the first that asks has it.
@@ -78,7 +88,7 @@ class Experiment {
   }
   /// The trained composition.
   auto composed() {
-    auto model = bases_composed<calm::bridge::Local>("augment");
+    auto model = bases_composed<Composed<S>>("augment");
     calm::load_bridges(*model, result_file("composed") + ".safetensors");
     return model;
   }
@@ -86,44 +96,91 @@ class Experiment {
   /// A base model alone, as a language model.
   template <class Model>
   Row base_row(const std::string& name) {
-    return {name, evaluate_all<S>(*base<Model>(name), book_, Keys::held_out, settings_.evaluated)};
+    return {name, evaluate_all<S>(*base<Model>(name), book_, book_.range(Keys::held_out), settings_.evaluated)};
   }
 
   /// Trains bridges between the anchor and the named augment ("augment", "vanilla" or "random"), or loads those of
   /// before.
   template <class Options = calm::bridge::Local>
   Row composed_row(const std::string& row, const std::string& augment) {
-    auto model = bases_composed<Options>(augment);
-    const std::string before = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
-    const double seconds = train_or_load(*model, row, [&] { model->initialise_bridges(settings_.seed); });
-    const std::string after = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
-    if (before != after) throw calm::Error("kv_arithmetic: training the bridges changed a frozen base");
-    return {row, evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated), model->trainable_parameters,
-            seconds};
+    return bridge_row<Composed<S, Options>>(row, augment, book_.range(Keys::held_in), book_.range(Keys::held_out));
   }
 
-  /// LoRA on the anchor, on the same data; or what was trained on this anchor before.
-  Row lora_row() {
-    static constexpr const char* base_key = "kv.anchor.sha256";
-    auto model = std::make_unique<Lora<S>>();
-    const std::string file = result_file("lora") + ".safetensors";
-    const std::string anchor = calm::io::weights_sha256(*base<Anchor<S>>("anchor"));
-    double seconds = 0;
-    const auto is_ours = [&] {
-      const auto metadata = calm::io::SafetensorsFile::open(file).metadata();
-      const auto found = metadata.find(base_key);
-      return found != metadata.end() && found->second == anchor;
-    };
-    if (!settings_.retrain && std::filesystem::exists(file) && is_ours()) {
-      calm::io::load_module(*model, file);
-    } else {
-      calm::io::load_frozen(*model, base_file("anchor"));
-      calm::nn::initialise_trainable(*model, {.seed = settings_.seed});
-      seconds = run("lora", *model, settings_.composition, composition_stream<S>(book_, settings_.seed));
-      calm::io::save_module(*model, file, {{base_key, anchor}});
+  /// The same with any links and options, trained on keys `learned` and evaluated on keys `asked`.
+  template <class Model>
+  Row bridge_row(const std::string& row, const std::string& augment, KeyRange learned, KeyRange asked) {
+    auto model = bases_composed<Model>(augment);
+    const std::string before = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
+    const double seconds = train_or_load(*model, row, composition_stream<S>(book_, settings_.seed, learned));
+    const std::string after = calm::io::weights_sha256(model->anchor) + calm::io::weights_sha256(model->augment);
+    if (before != after) throw calm::Error("kv_arithmetic: training the bridges changed a frozen base");
+    return {row, evaluate_all<S>(*model, book_, asked, settings_.evaluated), model->trainable_parameters, seconds};
+  }
+
+  /// Anchor and augment of a composition; its bridges have no memory yet.
+  template <class Model>
+  auto bases_composed(const std::string& augment) {
+    auto model = std::make_unique<Model>();
+    calm::io::load_module(model->anchor, base_file("anchor"));
+    if (augment == "random")
+      calm::nn::initialise(model->augment, {.seed = settings_.seed + 77});
+    else
+      calm::io::load_module(model->augment, base_file(augment), {.allow_unused = true});
+    return model;
+  }
+
+  /// Trains bridges on the stream, or loads those of before; returns the seconds as in `Row`.
+  template <class Model, class Stream>
+  double train_or_load(Model& model, const std::string& row, const Stream& stream) {
+    const std::string file = result_file(row) + ".safetensors";
+    if (is_kept(settings_, file)) {
+      try {
+        calm::load_bridges(model, file);
+        return 0;
+      } catch (const calm::Error& e) {
+        fmt::print(stderr, "{}\n{}: trained again\n", e.what(), row);
+      }
     }
-    return {"lora", evaluate_all<S>(*model, book_, Keys::held_out, settings_.evaluated),
-            LoraRank<S>::rank * LoraRank<S>::per_rank, seconds};
+    model.initialise_bridges(settings_.seed);
+    const double seconds = run(row, model, settings_.composition, stream);
+    calm::save_bridges(model, file);
+    keep(settings_, file);
+    return seconds;
+  }
+
+  /// The base called `from`, trained further on D_C as far as `Model` allows; or what was so trained on it before.
+  template <class Model>
+  Tuned<Model> tuned(const std::string& name, const std::string& from, const Training& how) {
+    static constexpr const char* base_key = "kv.base.sha256";
+    const std::string file = result_file(name) + ".safetensors";
+    Tuned<Model> found{std::make_unique<Model>()};
+    if constexpr (std::is_same_v<typename Model::mode, calm::Trainable>) {
+      calm::io::load_module(*found.model, base_file(from));
+    } else {
+      calm::io::load_frozen(*found.model, base_file(from));
+      calm::nn::initialise_trainable(*found.model, {.seed = settings_.seed});
+    }
+    using Base = calm::nn::Transformer<typename Model::spec, float, calm::Cpu>;
+    const std::string digest = calm::io::weights_sha256(*base<Base>(from));
+    const auto is_of_base = [&] {
+      const auto metadata = calm::io::SafetensorsFile::open(file).metadata();
+      const auto entry = metadata.find(base_key);
+      return entry != metadata.end() && entry->second == digest;
+    };
+    if (is_kept(settings_, file) && is_of_base()) {
+      calm::io::load_module(*found.model, file);
+    } else {
+      found.seconds = run(name, *found.model, how, composition_stream<S>(book_, settings_.seed));
+      calm::io::save_module(*found.model, file, {{base_key, digest}});
+      keep(settings_, file);
+    }
+    return found;
+  }
+
+  template <class Model>
+  Row row(const std::string& name, const Tuned<Model>& tuned, std::size_t trainable_parameters) const {
+    return {name, evaluate_all<S>(*tuned.model, book_, book_.range(Keys::held_out), settings_.evaluated),
+            trainable_parameters, tuned.seconds};
   }
 
   std::string base_file(const std::string& name) const {
@@ -135,25 +192,15 @@ class Experiment {
   }
 
  private:
-  template <class Options>
-  auto bases_composed(const std::string& augment) {
-    auto model = std::make_unique<Composed<S, Options>>();
-    calm::io::load_module(model->anchor, base_file("anchor"));
-    if (augment == "random")
-      calm::nn::initialise(model->augment, {.seed = settings_.seed + 77});
-    else
-      calm::io::load_module(model->augment, base_file(augment), {.allow_unused = true});
-    return model;
-  }
-
   template <class Model, class Stream>
   void train_base(const std::string& name, std::uint64_t seed, const Training& how, const Stream& stream) {
-    if (std::filesystem::exists(base_file(name)) && !settings_.retrain) return;
+    if (is_kept(settings_, base_file(name))) return;
     auto model = std::make_unique<Model>();
     calm::nn::initialise(*model, {.seed = seed, .deviation = how.deviation});
     run(name, *model, how, stream);
     if (name == "anchor") forget_unseen(*model);
     calm::io::save_module(*model, base_file(name));
+    keep(settings_, base_file(name));
   }
 
   /// Sets the rows of tokens that the anchor never met (the filler and all keys) to zero. Training moves them although
@@ -167,28 +214,13 @@ class Experiment {
     anchor.embed_tokens.assign(table);
   }
 
-  template <class Model, class Fresh>
-  double train_or_load(Model& model, const std::string& row, const Fresh& fresh) {
-    const std::string file = result_file(row) + ".safetensors";
-    if (std::filesystem::exists(file) && !settings_.retrain) {
-      try {
-        calm::load_bridges(model, file);
-        return 0;
-      } catch (const calm::Error& e) {
-        fmt::print(stderr, "{}\n{}: trained again\n", e.what(), row);
-      }
-    }
-    fresh();
-    const double seconds = run(row, model, settings_.composition, composition_stream<S>(book_, settings_.seed));
-    calm::save_bridges(model, file);
-    return seconds;
-  }
-
+  /// Trains, and returns the seconds of a processor that all steps take.
   template <class Model, class Stream>
   double run(const std::string& name, Model& model, const Training& how, const Stream& stream) {
     const std::string checkpoint = result_file(name) + ".checkpoint";
-    if (settings_.retrain) std::filesystem::remove(checkpoint);
     const ProgressLine line;
+    const double begin = thread_seconds();
+    std::size_t done = 0;  // in this call: an interrupted run goes on from its checkpoint
     const auto result = calm::train::fit(model, stream,
                                          {.steps = how.steps,
                                           .batch_size = how.batch_size,
@@ -202,13 +234,15 @@ class Experiment {
                                           .metrics = result_file(name) + ".jsonl",
                                           .checkpoint = checkpoint,
                                           .save_every = 500,
-                                          .interrupted = [] { return interrupted != 0; }});
+                                          .interrupted = [] { return interrupted != 0; },
+                                          .after_step = [&](std::size_t, double) { ++done; }});
     if (!result.finished) {
       throw calm::Error("kv_arithmetic: " + name + " was interrupted after " + std::to_string(result.steps) + " of " +
                         std::to_string(how.steps) + " steps; the same command goes on from there");
     }
-    std::filesystem::remove(checkpoint);
-    return result.seconds;
+    std::filesystem::remove_all(checkpoint);
+    const auto share = static_cast<double>(done) / static_cast<double>(how.steps);
+    return done > 0 ? (thread_seconds() - begin) / share : 0;
   }
 
   Settings settings_;

@@ -1,6 +1,8 @@
 /// \file  Training runs side by side, one thread to each.
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -14,6 +16,13 @@
 #endif
 
 namespace kv {
+
+/// What the calling thread has had of a processor, in seconds: what else runs on the machine hardly changes it.
+inline double thread_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
 
 /// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores, and what a
 /// run gives does not depend on how many there are. The first failure stops what has not begun, and is thrown at the

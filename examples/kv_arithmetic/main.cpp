@@ -8,6 +8,9 @@
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
+#include <calm/tensor/error.hpp>
+
+#include "kept.hpp"
 #include "run.hpp"
 
 int main(int argc, char** argv) {
@@ -27,6 +30,8 @@ int main(int argc, char** argv) {
   app.add_option("--steps", settings.composition.steps, "of training the bridges")->capture_default_str();
   app.add_option("--anchor-steps", settings.anchor.steps, "of training the anchor")->capture_default_str();
   app.add_option("--augment-steps", settings.augment.steps, "of training an augment")->capture_default_str();
+  app.add_option("--full-steps", settings.full.steps, "of fine-tuning a whole model")->capture_default_str();
+  app.add_option("--full-rate", settings.full.learning_rate, "the learning rate of that")->capture_default_str();
   app.add_flag("--retrain", settings.retrain, "train again what is there already");
   app.add_flag("--paper-scale", paper_scale, "25 000 keys and values, 3 to 6 operands: for a GPU");
   app.add_subcommand("data", "show some expressions in the three sets")
@@ -40,12 +45,20 @@ int main(int argc, char** argv) {
       ->add_option("expression", settings.question, "keys or numbers with + - * between, as 'zorb * 12 - ek'")
       ->required();
   app.add_subcommand("table", "everything, with the controls: the whole of Table 1 and Table 5");
+  app.add_subcommand("skills", "what is left of both bases' skills: composed, LoRA, full fine-tuning, proxy-tuning");
+  app.add_subcommand("two_augments", "two augments with a key set each: alone, together, and one of them off");
+  app.add_subcommand("bridges", "the table of bridges: formulas, gates, links, shares of the keys");
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGINT, [](int) { kv::interrupted = 1; });
   std::signal(SIGTERM, [](int) { kv::interrupted = 1; });
   try {
     const std::string command = app.get_subcommands().front()->get_name();
-    (paper_scale ? kv::run_paper_scale : kv::run_default_scale)(command, settings);
+    if (command == "bridges" && paper_scale) throw calm::Error("bridges: there is no table at --paper-scale");
+    if (command == "bridges")
+      kv::bridges(settings);
+    else
+      (paper_scale ? kv::run_paper_scale : kv::run_default_scale)(command, settings);
+    kv::forget_marks(settings);
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());
     return 1;

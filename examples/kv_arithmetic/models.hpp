@@ -48,22 +48,8 @@ using Augment = calm::nn::Transformer<AugmentSpec<S>, float, calm::Cpu, Mode>;
 /// The augment's last state into the anchor's first block.
 using Links = calm::LayerMap<calm::Link<2, 0>>;
 
-template <class S, class Options = calm::bridge::Local>
-using Composed = calm::Compose<Anchor<S>, Augment<S>, Links, Options>;
-
-/// LoRA on the anchor with as many trainable parameters as the bridges, or the nearest rank below.
-template <class S>
-struct LoraRank {
-  using Spec = AnchorSpec<S>;
-  static constexpr std::size_t per_rank = [] {
-    constexpr auto c = Spec::config;
-    const std::size_t q = c.heads * c.width_of_head(), k = c.key_heads() * c.width_of_head();
-    return c.layers * (2 * (c.hidden + q) + 2 * (c.hidden + k) + 3 * (c.hidden + c.inner_width()));
-  }();
-  static constexpr std::size_t rank = Composed<S>::trainable_parameters / per_rank;
-};
-template <class S>
-using Lora = Anchor<S, calm::nn::LowRank<LoraRank<S>::rank>>;
+template <class S, class Options = calm::bridge::Local, class Map = Links>
+using Composed = calm::Compose<Anchor<S>, Augment<S>, Map, Options>;
 
 // The streams of examples. Each is a function of the seed and the example's number.
 
@@ -91,13 +77,14 @@ auto anchor_stream(const KeyBook<S>& book, std::uint64_t seed) {
   };
 }
 
-/// D_C: the three sets over the held-in keys alone, of eight texts two of KV-Substitution, one of Numeric-Arithmetic,
-/// three of KV-Math and two of KV-Math with one key among numbers.
+/// D_C: the three sets over `keys` alone, by default those held in; of eight texts two of KV-Substitution, one of
+/// Numeric-Arithmetic, three of KV-Math and two of KV-Math with one key among numbers. `other_keys` as for the augment.
 template <class S>
-auto composition_stream(const KeyBook<S>& book, std::uint64_t seed) {
-  return [&book, seed, writer = Writer<S>(book), e = Expression{}, one_key = std::vector<bool>{}](
+auto composition_stream(const KeyBook<S>& book, std::uint64_t seed,
+                        KeyRange keys = KeyBook<S>::range(Keys::held_in), bool other_keys = false) {
+  return [&book, seed, keys, writer = Writer<S>(book, other_keys), e = Expression{}, one_key = std::vector<bool>{}](
              std::uint64_t i, Example& out) mutable {
-    draw(book, Keys::held_in, {seed, 12}, i, e);
+    draw(book, keys, {seed, 12}, i, e);
     switch (i % 8) {
       case 0:
       case 1: writer.write(Set::substitution, e, out); break;

@@ -60,6 +60,19 @@ inline void print(const std::vector<Row>& rows) {
   }
 }
 
+inline nlohmann::json to_json(const Row& r) {
+  return {{"model", r.model},
+          {"kv_substitution", r.scores.substitution},
+          {"numeric_arithmetic", r.scores.numeric},
+          {"kv_math", r.scores.math},
+          {"trainable_parameters", r.trainable_parameters},
+          {"training_seconds", r.seconds},
+          {"standard_deviation",
+           {{"kv_substitution", r.deviation.substitution},
+            {"numeric_arithmetic", r.deviation.numeric},
+            {"kv_math", r.deviation.math}}}};
+}
+
 template <class S>
 nlohmann::json to_json(const Settings& settings, const std::vector<Row>& rows) {
   const auto training = [](const Training& t) {
@@ -80,18 +93,7 @@ nlohmann::json to_json(const Settings& settings, const std::vector<Row>& rows) {
                          {"anchor", training(settings.anchor)},
                          {"composition", training(settings.composition)}}},
                        {"rows", nlohmann::json::array()}};
-  for (const Row& r : rows) {
-    table["rows"].push_back({{"model", r.model},
-                             {"kv_substitution", r.scores.substitution},
-                             {"numeric_arithmetic", r.scores.numeric},
-                             {"kv_math", r.scores.math},
-                             {"trainable_parameters", r.trainable_parameters},
-                             {"training_seconds", r.seconds},
-                             {"standard_deviation",
-                              {{"kv_substitution", r.deviation.substitution},
-                               {"numeric_arithmetic", r.deviation.numeric},
-                               {"kv_math", r.deviation.math}}}});
-  }
+  for (const Row& r : rows) table["rows"].push_back(to_json(r));
   return table;
 }
 
@@ -112,7 +114,8 @@ inline std::string line(Point a, Point b, const char* color) {
 
 /// Grouped bars: three tasks, a bar for each model.
 inline std::string bars(const std::vector<Row>& rows, double x0, double y0, double width, double height) {
-  static constexpr const char* colors[] = {"#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#72b7b2", "#9d755d"};
+  static constexpr const char* colors[] = {"#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2",
+                                           "#72b7b2", "#9d755d", "#eeca3b", "#bab0ac"};
   static constexpr const char* tasks[] = {"KV-Substitution", "Numeric-Arithmetic", "KV-Math"};
   std::string out;
   for (int tick = 0; tick <= 100; tick += 25) {
@@ -127,15 +130,15 @@ inline std::string bars(const std::vector<Row>& rows, double x0, double y0, doub
       const double v = task == 0 ? s.substitution : (task == 1 ? s.numeric : s.math);
       const double x = left + static_cast<double>(i) * bar, top = y0 + height * (1 - v / 100);
       out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"/>\n", x, top,
-                         bar * 0.9, height * v / 100, colors[i % 7]);
+                         bar * 0.9, height * v / 100, colors[i % 9]);
       out += text(x + bar * 0.45, top - 3, fmt::format("{:.0f}", v), "middle", 10);
     }
     out += text(x0 + (static_cast<double>(task) + 0.5) * group, y0 + height + 18, tasks[task]);
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const double x = x0 + static_cast<double>(i) * 95, y = y0 + height + 36;
+    const double x = x0 + static_cast<double>(i) * width / static_cast<double>(rows.size()), y = y0 + height + 36;
     out +=
-        fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"11\" height=\"11\" fill=\"{}\"/>\n", x, y, colors[i % 7]);
+        fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"11\" height=\"11\" fill=\"{}\"/>\n", x, y, colors[i % 9]);
     out += text(x + 16, y + 10, rows[i].model, "start");
   }
   return out;

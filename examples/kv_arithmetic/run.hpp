@@ -31,6 +31,7 @@ struct Settings {
   Training augment{6000, 96, 3e-3};
   Training anchor{12000, 96, 2e-3};
   Training composition{1000, 64, 6e-3};
+  Training full{1000, 64, 1e-3};  ///< fine-tuning a whole model on D_C
 };
 
 /// Set by a signal: training runs save what they have and stop.
@@ -38,6 +39,8 @@ inline volatile std::sig_atomic_t interrupted = 0;
 
 /// The default: what two CPU cores train in minutes. 1 000 keys with the values 0 to 999, two or three operands.
 void run_default_scale(const std::string& command, const Settings& settings);
+/// The table of bridges, at the default scale.
+void bridges(const Settings& settings);
 /// The numbers of the paper's §4.1: 25 000 keys and values, three to six operands. For a GPU.
 void run_paper_scale(const std::string& command, const Settings& settings);
 

@@ -50,10 +50,21 @@ struct Scale {
       (max_operands - 1) * (digits * (max_operands * digits + 1) + max_operands * digits + 2) + 8;
 };
 
+/// What two CPU cores train in minutes.
+using DefaultScale = Scale<1000, 3, 2, 3>;
+
 /// Operands by index (of a key, or the value itself), and the operators between them.
 struct Expression {
   std::vector<std::uint32_t> operands;
   std::vector<Operator> operators;
+};
+
+/// Which keys an expression is drawn from.
+enum class Keys { all, held_in, held_out };
+
+/// Places [first, last) in a book's random order of keys.
+struct KeyRange {
+  std::size_t first, last;
 };
 
 /// Keys with their values. A function of the seed alone.
@@ -74,6 +85,9 @@ class KeyBook {
   /// Key `i` of the keys in random order; the first `held_in()` make D_C, the others are for evaluation.
   std::uint32_t key(std::size_t i) const { return order_[i]; }
   static constexpr std::size_t held_in() { return S::keys / 5; }
+  static constexpr KeyRange range(Keys keys) {
+    return {keys == Keys::held_out ? held_in() : 0, keys == Keys::held_in ? held_in() : S::keys};
+  }
   std::uint32_t value(std::uint32_t key) const { return values_[key]; }
   const std::string& name(std::uint32_t key) const { return names_[key]; }
 
@@ -89,14 +103,10 @@ class KeyBook {
   std::vector<std::string> names_;
 };
 
-/// Which keys an expression is drawn from.
-enum class Keys { all, held_in, held_out };
-
 /// Expression number `i` of the stream `random`. Operands are keys; for numbers, take the keys' values.
 template <class S>
-void draw(const KeyBook<S>& book, Keys keys, RandomKey random, std::uint64_t i, Expression& out) {
-  const std::size_t first = keys == Keys::held_out ? book.held_in() : 0;
-  const std::size_t count = (keys == Keys::held_in ? book.held_in() : S::keys) - first;
+void draw(const KeyBook<S>& book, KeyRange keys, RandomKey random, std::uint64_t i, Expression& out) {
+  const auto count = static_cast<std::uint32_t>(keys.last - keys.first);
   const std::uint64_t at = i * 16;
   const std::size_t n =
       S::min_operands +
@@ -104,9 +114,14 @@ void draw(const KeyBook<S>& book, Keys keys, RandomKey random, std::uint64_t i, 
   out.operands.resize(n);
   out.operators.resize(n - 1);
   for (std::size_t k = 0; k < n; ++k) {
-    out.operands[k] = book.key(first + calm::random_below(random, at + 1 + k, static_cast<std::uint32_t>(count)));
+    out.operands[k] = book.key(keys.first + calm::random_below(random, at + 1 + k, count));
     if (k + 1 < n) out.operators[k] = static_cast<Operator>(calm::random_below(random, at + 8 + k, 3));
   }
+}
+
+template <class S>
+void draw(const KeyBook<S>& book, Keys keys, RandomKey random, std::uint64_t i, Expression& out) {
+  draw(book, book.range(keys), random, i, out);
 }
 
 /// Writes texts of the three sets in tokens.
