@@ -6,6 +6,7 @@
 #include "calm/nn/config.hpp"
 #include "calm/nn/kv_cache.hpp"
 #include "calm/nn/linear.hpp"
+#include "calm/nn/norm.hpp"
 #include "calm/tensor/ops/attention.hpp"
 #include "calm/tensor/ops/reshape.hpp"
 #include "calm/tensor/ops/rope.hpp"
@@ -13,35 +14,40 @@
 namespace calm::nn {
 
 /// Multi-head self-attention, each key head shared by Heads / KeyHeads query heads (Vaswani et al. 2017; Ainslie et al.
-/// 2023).   x: [Batch, Time, Hidden] -> [Batch, Time, Hidden]
+/// 2023); with or without a norm on each head of queries and keys (Henry et al. 2020).
+/// x: [Batch, Time, Hidden] -> [Batch, Time, Hidden]
 template <Spec S, class T, class Device, class Mode>
 struct SelfAttention {
-  static constexpr bool bias = S::config.bias;
+  static constexpr bool bias = S::config.bias || S::config.qkv_bias, normed = S::config.qk_norm;
   using Query = Linear<Hidden<S>, Queries<S>, T, Device, Mode, bias>;
   using Key = Linear<Hidden<S>, Keys<S>, T, Device, Mode, bias>;
-  using Output = Linear<Queries<S>, Hidden<S>, T, Device, Mode, bias>;
+  using Output = Linear<Queries<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
+  using HeadNorm = Norm<HeadWidth<S>, S::config.norm, T, Device, Mode>;
   using Cache = KeyValueCache<T, Device, Time, KeyHeads<S>, HeadWidth<S>>;
   static constexpr std::size_t parameter_count =
-      Query::parameter_count + 2 * Key::parameter_count + Output::parameter_count;
+      Query::parameter_count + 2 * Key::parameter_count + Output::parameter_count +
+      (normed ? 2 * HeadNorm::parameter_count : 0);
 
   Query q_proj;
   Key k_proj, v_proj;
   Output o_proj;
+  [[no_unique_address]] KeepIf<normed, HeadNorm, 0> q_norm;
+  [[no_unique_address]] KeepIf<normed, HeadNorm, 1> k_norm;
 
   /// With a cache, the new keys and values are put there first, and queries see everything it holds of their text.
   template <Operand X>
   auto operator()(const X& x, const Layout<Device>& layout, Cache* cache = nullptr) const {
-    const auto q = rotated(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), layout);
-    const auto k = rotated(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), layout);
+    const auto q = rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), q_norm), layout);
+    const auto k = rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), k_norm), layout);
     const auto v = split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(v_proj(x));
-    if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys));
+    if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
     if constexpr (is_var<decltype(k)>) {
       // Decoding never records; the constants stand in as variables, so that both paths have one type.
       using Cached = Var<typename Cache::Rows>;
-      return output(calm::attention(q, Cached{cache->keys()}, Cached{cache->values()}, layout.keys));
+      return output(calm::attention(q, Cached{cache->keys()}, Cached{cache->values()}, layout.keys, options));
     } else {
-      return output(calm::attention(q, cache->keys(), cache->values(), layout.keys));
+      return output(calm::attention(q, cache->keys(), cache->values(), layout.keys, options));
     }
   }
 
@@ -50,13 +56,27 @@ struct SelfAttention {
     v("k_proj", k_proj);
     v("v_proj", v_proj);
     v("o_proj", o_proj);
+    if constexpr (normed) {
+      v("q_norm", q_norm);
+      v("k_norm", k_norm);
+    }
   }
 
  private:
+  static constexpr AttentionOptions<Heads<S>::extent> options{.scale = S::config.query_scale,
+                                                              .softcap = S::config.attention_softcap};
+
+  template <class X, class N>
+  static auto normalised(const X& x, const N& norm) {
+    if constexpr (normed)
+      return norm(x, S::config.norm_eps);
+    else
+      return x;
+  }
   template <class X>
   static auto rotated(const X& x, const Layout<Device>& layout) {
     if constexpr (S::config.positions == PositionKind::rotary)
-      return rope(x, layout.position, S::config.rope_theta);
+      return rope(x, layout.position, S::config.rope(layout.local));
     else
       return x;
   }

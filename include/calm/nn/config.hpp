@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "calm/tensor/axis.hpp"
+#include "calm/tensor/rope_options.hpp"
 
 namespace calm::nn {
 
@@ -24,8 +25,8 @@ enum class PositionKind {
   rotary,   ///< rotation of queries and keys (Llama)
 };
 
-/// The shape of a decoder-only, pre-norm transformer. A model is a named struct that holds one:
-/// `struct Tiny { static constexpr calm::nn::TransformerConfig config{.vocab = 256, …}; };`
+/// The shape of a decoder-only transformer, with norms before attention and MLP and perhaps behind them. A model is a
+/// named struct that holds one: `struct Tiny { static constexpr calm::nn::TransformerConfig config{.vocab = 256, …}; };`
 struct TransformerConfig {
   std::size_t vocab = 0;       ///< tokens
   std::size_t hidden = 0;      ///< width of the residual stream
@@ -38,16 +39,39 @@ struct TransformerConfig {
   NormKind norm = NormKind::rms;
   MlpKind mlp = MlpKind::swiglu;
   PositionKind positions = PositionKind::rotary;
-  double rope_theta = 10000;
+  double rope_theta = 10000;     ///< the base of rotary positions
   double norm_eps = 1e-5;
   std::size_t window = 0;        ///< tokens that a local block sees, itself included; 0: no block is local
-  std::size_t local_layers = 0;  ///< how many blocks, from the first, are local
+  std::size_t local_layers = 0;  ///< how many blocks, from the first, are local; 0: all, but global_every
   bool bias = false;             ///< in every linear layer of the blocks
   bool tied_embeddings = true;   ///< the LM head is the embedding table
+
+  std::size_t global_every = 0;  ///< each so-many-th block is not local
+  bool qkv_bias = false;         ///< in the linear layers of queries, keys and values (Qwen 2)
+  bool qk_norm = false;          ///< a norm on each head of queries and keys, before rotation (Qwen 3, Gemma 3)
+  bool post_norms = false;       ///< norms also behind attention and behind the MLP (Gemma 2)
+  double embedding_scale = 1;    ///< what embeddings are multiplied by (Gemma: sqrt(hidden))
+  double query_scale = 0;        ///< what q·k is multiplied by; 0: 1 / sqrt(head_width)
+  double attention_softcap = 0;  ///< of scores (Gemma 2); 0: none
+  double logits_softcap = 0;     ///< of logits (Gemma 2); 0: none
+  double local_rope_theta = 0;   ///< the base in local blocks, which no scaling concerns (Gemma 3); 0: as in all
+  RopeScaling rope_scaling = RopeScaling::none;
+  double rope_factor = 1, rope_low_frequency = 1, rope_high_frequency = 4, rope_original_context = 8192;
+  std::size_t rotary_width = 0;  ///< elements of a head that turn, from the first; 0: all
 
   constexpr std::size_t key_heads() const { return kv_heads ? kv_heads : heads; }
   constexpr std::size_t width_of_head() const { return head_width ? head_width : (heads ? hidden / heads : 0); }
   constexpr std::size_t inner_width() const { return inner ? inner : 4 * hidden; }
+  constexpr bool is_local(std::size_t layer) const {
+    if (window == 0) return false;
+    if (local_layers > 0) return layer < local_layers;
+    return global_every == 0 || (layer + 1) % global_every != 0;
+  }
+  constexpr RopeOptions rope(bool local) const {
+    if (local && local_rope_theta > 0) return {.theta = local_rope_theta, .turned = rotary_width};
+    return {rope_theta,          rope_scaling,          rope_factor, rope_low_frequency,
+            rope_high_frequency, rope_original_context, rotary_width};
+  }
 };
 
 /// A named struct with a transformer's configuration.
@@ -68,8 +92,12 @@ struct Checked {
                 "calm::nn: kv_heads do not divide heads, so key heads cannot be shared evenly");
   static_assert(c.positions != PositionKind::rotary || c.width_of_head() % 2 == 0,
                 "calm::nn: rotary positions need an even head width");
-  static_assert((c.window == 0) == (c.local_layers == 0) && c.local_layers <= c.layers,
-                "calm::nn: window and local_layers go together, and local_layers is at most layers");
+  static_assert(c.rotary_width % 2 == 0 && c.rotary_width <= c.width_of_head(),
+                "calm::nn: rotary_width is even and at most the width of a head");
+  static_assert(c.window > 0 || (c.local_layers == 0 && c.global_every == 0),
+                "calm::nn: local_layers and global_every need a window");
+  static_assert((c.local_layers == 0 || c.global_every == 0) && c.local_layers <= c.layers,
+                "calm::nn: local_layers, at most layers, or global_every, not both");
   static constexpr bool ok = true;
 };
 

@@ -67,8 +67,10 @@ struct BlockCost {
 
   static constexpr std::size_t norm_weights() { return statistics * pooled_bytes(hidden * element); }
   static constexpr std::size_t weights() {
-    return 2 * norm_weights() + linear_bytes(hidden, queries, c.bias, element) +
-           2 * linear_bytes(hidden, keys, c.bias, element) + linear_bytes(queries, hidden, c.bias, element) +
+    return (c.post_norms ? 4 : 2) * norm_weights() + linear_bytes(hidden, queries, c.bias || c.qkv_bias, element) +
+           2 * linear_bytes(hidden, keys, c.bias || c.qkv_bias, element) +
+           (c.qk_norm ? 2 * statistics * pooled_bytes(c.width_of_head() * element) : 0) +
+           linear_bytes(queries, hidden, c.bias, element) +
            (gated ? 2 : 1) * linear_bytes(hidden, inner, c.bias, element) +
            linear_bytes(inner, hidden, c.bias, element);
   }
@@ -79,7 +81,9 @@ struct BlockCost {
   /// attention gives, and the inputs of the activation; of a frozen linear layer nothing.
   static constexpr std::size_t kept(std::size_t tokens) {
     const calm::detail::TensorBytes of{tokens, element}, sums{tokens, wide};
-    return 2 * of(hidden) + 2 * sums(statistics) + 2 * of(queries) + 2 * of(keys) + sums(c.heads) +
+    const std::size_t behind = c.post_norms ? 2 * of(hidden) + 2 * sums(statistics) : 0;
+    const std::size_t heads = c.qk_norm ? of(queries) + of(keys) + sums(statistics * (c.heads + c.key_heads())) : 0;
+    return behind + heads + 2 * of(hidden) + 2 * sums(statistics) + 2 * of(queries) + 2 * of(keys) + sums(c.heads) +
            (rotary ? 2 * sums(c.width_of_head()) : 0) + (gated ? 2 : 1) * of(inner);
   }
   /// What a forward pass that keeps nothing has in hand at its fullest, in attention or in the MLP.
@@ -105,7 +109,7 @@ constexpr double forward_flops(std::size_t first, std::size_t last, std::size_t 
   using Cost = BlockCost<S, float>;
   double sum = 0;
   for (std::size_t i = first; i < last; ++i) {
-    const std::size_t window = i < S::config.local_layers ? S::config.window : 0;
+    const std::size_t window = S::config.is_local(i) ? S::config.window : 0;
     const double seen = last_token ? last_keys(length, window) : mean_keys(length, window);
     sum += 2.0 * static_cast<double>(Cost::products) + 4.0 * static_cast<double>(Cost::queries) * seen;
   }
@@ -118,7 +122,7 @@ constexpr double backward_flops(std::size_t first, std::size_t last, std::size_t
   using Cost = BlockCost<S, float>;
   double sum = 0;
   for (std::size_t i = first; i < last; ++i) {
-    const double seen = mean_keys(length, i < S::config.local_layers ? S::config.window : 0);
+    const double seen = mean_keys(length, S::config.is_local(i) ? S::config.window : 0);
     sum += 2.0 * static_cast<double>(Cost::products) + 10.0 * static_cast<double>(Cost::queries) * seen;
   }
   return sum;

@@ -18,6 +18,7 @@ struct Layout {
   PerToken position;          ///< place in its own text, from 0; 0 for padding
   KeyIntervals<Device> keys;  ///< the keys of self-attention: causal, own text, no padding
   PerToken prompt;            ///< how many tokens of its text were given, not generated; undefined: not known
+  bool local = false;         ///< seen through a sliding window
 
   std::size_t batch() const { return position.extent(0); }
   std::size_t time() const { return position.extent(1); }
@@ -139,6 +140,7 @@ Layout<Device> continue_at(std::span<const Index> start, std::span<const Index> 
 template <class Device>
 Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
   Layout<Device> l = layout;
+  l.local = true;
   l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(layout.position.shape());
   Index* begin = l.keys.begin.mutable_data();
   for (std::size_t i = 0; i < l.position.size(); ++i) {

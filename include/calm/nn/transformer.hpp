@@ -14,6 +14,7 @@
 #include "calm/tensor/ops/cross_entropy.hpp"
 #include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/ops/gather.hpp"
+#include "calm/tensor/ops/squash.hpp"
 
 namespace calm::nn {
 
@@ -59,6 +60,8 @@ struct Trunk {
     check_positions(layout);
     if constexpr (learned_positions)
       return embedding(tokens, embed_tokens()) + embedding(layout.position, embed_positions());
+    else if constexpr (S::config.embedding_scale != 1)
+      return scale(embedding(tokens, embed_tokens()), S::config.embedding_scale);
     else
       return embedding(tokens, embed_tokens());
   }
@@ -67,10 +70,21 @@ struct Trunk {
   template <Operand X>
   auto run(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches = nullptr) const {
     if constexpr (S::config.window > 0) {
-      const std::size_t global = std::clamp(S::config.local_layers, first, last);
-      auto y = run_blocks(std::move(x), first, global, first < global ? windowed(layout, S::config.window) : layout,
-                          caches);
-      return run_blocks(std::move(y), global, last, layout, caches);
+      // Stretches of local blocks, and of others.
+      const auto end_of = [&](std::size_t i) {
+        const bool local = S::config.is_local(i);
+        while (i < last && S::config.is_local(i) == local) ++i;
+        return i;
+      };
+      const Layout<Device> near = windowed(layout, S::config.window);
+      const auto layout_of = [&](std::size_t i) -> const auto& { return S::config.is_local(i) ? near : layout; };
+      std::size_t next = std::max(first, end_of(first));
+      auto y = run_blocks(std::move(x), first, next, layout_of(first), caches);
+      while (next < last) {
+        first = std::exchange(next, end_of(next));
+        y = run_blocks(std::move(y), first, next, layout_of(first), caches);
+      }
+      return y;
     } else {
       return run_blocks(std::move(x), first, last, layout, caches);
     }
@@ -173,12 +187,17 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   /// x: [Batch, Time, Hidden] of the last block -> logits [Batch, Time, Vocab]
   template <Operand X>
   auto head(const X& x) const {
-    return linear(norm(x, S::config.norm_eps), head_weight());
+    constexpr double cap = S::config.logits_softcap;
+    const auto z = linear(norm(x, S::config.norm_eps), head_weight());
+    if constexpr (cap > 0)
+      return scale(tanh(scale(z, 1 / cap)), cap);
+    else
+      return z;
   }
   /// x as for `head`, targets: [Batch, Time], -1 where nothing is to be predicted -> mean cross-entropy, [One]
   template <Operand X>
   auto head_loss(const X& x, const Tokens<Device>& targets) const {
-    return linear_cross_entropy(norm(x, S::config.norm_eps), head_weight(), targets);
+    return linear_cross_entropy(norm(x, S::config.norm_eps), head_weight(), targets, S::config.logits_softcap);
   }
 
   auto logits(const Tokens<Device>& tokens, const Layout<Device>& layout) const { return head(states(tokens, layout)); }

@@ -76,11 +76,16 @@ inline constexpr bool reads_one_way = []<std::size_t... I>(std::index_sequence<I
 
 /// What of a configuration decides what a model computes from its weights.
 inline std::string config_text(const nn::TransformerConfig& c) {
-  std::array<char, 256> text{};
+  const RopeOptions rope = c.rope(false);
+  std::array<char, 640> text{};
   std::snprintf(text.data(), text.size(),
-                "%zu/%zu heads of %zu, norm %d %.17g, mlp %d, positions %d %.17g, window %zu/%zu", c.heads,
-                c.key_heads(), c.width_of_head(), static_cast<int>(c.norm), c.norm_eps, static_cast<int>(c.mlp),
-                static_cast<int>(c.positions), c.rope_theta, c.window, c.local_layers);
+                "%zu/%zu heads of %zu, norm %d %.17g, mlp %d, positions %d %.17g %.17g %d %.17g %.17g %.17g %.17g %zu, "
+                "window %zu/%zu/%zu, norms %d %d, scales %.17g %.17g, cap %.17g",
+                c.heads, c.key_heads(), c.width_of_head(), static_cast<int>(c.norm), c.norm_eps,
+                static_cast<int>(c.mlp), static_cast<int>(c.positions), rope.theta, c.rope(true).theta,
+                static_cast<int>(rope.scaling), rope.factor, rope.low_frequency, rope.high_frequency,
+                rope.original_context, rope.turned, c.window, c.local_layers, c.global_every, c.qk_norm, c.post_norms,
+                c.embedding_scale, c.query_scale, c.attention_softcap);
   return text.data();
 }
 

@@ -1,6 +1,7 @@
 #include "calm/tensor/ops/rope.hpp"
 
 #include <cmath>
+#include <numbers>
 
 #include <catch2/catch.hpp>
 
@@ -81,7 +82,7 @@ TEST_CASE("frequencies for longer contexts") {
   const RopeOptions llama{.theta = 500000, .scaling = RopeScaling::llama3, .factor = 8};
   CHECK(rope_frequency(llama, 0, 128) == 1);
   CHECK(rope_frequency(llama, 63, 128) == Approx(std::pow(500000.0, -126.0 / 128) / 8));
-  const double plain = std::pow(500000.0, -64.0 / 128), turns = 8192 * plain / (2 * 3.14159265358979323846);
+  const double plain = std::pow(500000.0, -64.0 / 128), turns = 8192 * plain / (2 * std::numbers::pi);
   REQUIRE(turns > 1);
   REQUIRE(turns < 4);
   const double fast = (turns - 1) / 3;
