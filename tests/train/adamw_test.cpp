@@ -1,17 +1,13 @@
 #include "calm/train/adamw.hpp"
 
 #include <cmath>
-#include <cstring>
-#include <filesystem>
 #include <limits>
 #include <string>
 
 #include <catch2/catch.hpp>
-#include <unistd.h>
 
-#include "calm/io/safetensors.hpp"
-#include "support/axes.hpp"
-#include "support/gradient_check.hpp"
+#include "io/temporary_folder.hpp"
+#include "train/hand_made.hpp"
 
 using namespace calm;
 using namespace calm::test;
@@ -21,75 +17,6 @@ namespace {
 struct Steps {
   static constexpr std::size_t extent = 8;
 };
-
-template <class T, class Mode = Trainable>
-struct Layer {
-  Parameter<Mode, Tensor<T, Cpu, Two, Three>> weight;
-  Parameter<Mode, Tensor<T, Cpu, Three>> bias;
-
-  void visit(auto&& v) {
-    v("weight", weight);
-    v("bias", bias);
-  }
-};
-
-/// A module with parameters of several shapes, long enough to be cut into ranges, some of them frozen.
-struct Long {
-  static constexpr std::size_t extent = 40'001;
-};
-template <class T>
-struct Network {
-  Layer<T, Frozen> base;
-  Layer<T> head;
-  TrainableParameter<Tensor<T, Cpu, Two, Long>> table;
-
-  void visit(auto&& v) {
-    v("base", base);
-    v("head", head);
-    v("table", table);
-  }
-};
-
-template <class P, class T>
-void set_gradient(P& p, const T* values) {
-  auto& buffer = p.gradient_buffer();
-  using U = typename P::tensor_type::value_type;
-  const std::size_t n = p.value().size();
-  buffer.bytes = n * sizeof(U);
-  if (!buffer.storage) buffer.storage = Storage<Cpu>(buffer.bytes);
-  for (std::size_t i = 0; i < n; ++i) static_cast<U*>(buffer.storage.data())[i] = static_cast<U>(values[i]);
-  buffer.ready = true;
-}
-
-template <class P>
-void set_random_gradient(P& p, std::uint64_t seed) {
-  using X = typename P::tensor_type;
-  set_gradient(p, random_tensor<X>(p.value().shape(), seed).data());
-}
-
-template <class M>
-void initialise(M& module, std::uint64_t seed) {
-  nn::for_each_parameter(module, [&](const std::string&, auto& p) {
-    using X = typename std::remove_cvref_t<decltype(p)>::tensor_type;
-    p.assign(random_tensor<X>({}, seed++));
-  });
-}
-
-template <class M>
-void random_gradients(M& module, std::uint64_t seed) {
-  nn::for_each_trainable(module, [&](const std::string&, auto& p) { set_random_gradient(p, seed++); });
-}
-
-template <class X>
-bool same_bits(const X& a, const X& b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(typename X::value_type)) == 0;
-}
-
-std::string temporary(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() / ("calm-adamw-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  return (folder / name).string();
-}
 
 template <class T>
 double largest_difference_from_torch() {
@@ -253,7 +180,8 @@ TEST_CASE("steps and norms ask the system for no memory") {
 }
 
 TEMPLATE_TEST_CASE("a resumed run goes on bit for bit", "", float, bf16) {
-  const std::string path = temporary("state.safetensors");
+  const TemporaryFolder folder;
+  const std::string path = folder / "state.safetensors";
   const auto train_on = [](auto& optimizer, auto& network, std::uint64_t from, std::uint64_t to) {
     for (std::uint64_t step = from; step < to; ++step) {
       random_gradients(network, 100 * step);
@@ -267,11 +195,11 @@ TEMPLATE_TEST_CASE("a resumed run goes on bit for bit", "", float, bf16) {
   initialise(resumed, 77);
   train::AdamW<> first(straight);
   train_on(first, straight, 0, 5);
-  first.save(path, 42);
+  save_state(first, path);
   train_on(first, straight, 5, 10);
 
   train::AdamW<> second(resumed);
-  CHECK(second.load(path) == 42);
+  load_state(second, path);
   CHECK(second.updates() == 5);
   train_on(second, resumed, 5, 10);
   CHECK(same_bits(straight.table.value(), resumed.table.value()));
@@ -281,25 +209,26 @@ TEMPLATE_TEST_CASE("a resumed run goes on bit for bit", "", float, bf16) {
 }
 
 TEST_CASE("the state of another module is refused and nothing changes") {
-  const std::string path = temporary("other.safetensors");
+  const TemporaryFolder folder;
+  const std::string path = folder / "other.safetensors";
   Layer<float> layer;
   initialise(layer, 1);
   train::AdamW<> optimizer(layer);
-  optimizer.save(path, 0);
+  save_state(optimizer, path);
 
   Network<float> network;
   initialise(network, 2);
   const auto before = network.head.bias.value().clone();
   train::AdamW<> other(network);
-  CHECK_THROWS_WITH(other.load(path), Catch::Contains("parameter.head.weight"));
+  CHECK_THROWS_WITH(load_state(other, path), Catch::Contains("parameter.head.weight"));
   train::AdamW<double> precise(layer);
-  CHECK_THROWS_WITH(precise.load(path), Catch::Contains("expected dtype F64, found F32"));
+  CHECK_THROWS_WITH(load_state(precise, path), Catch::Contains("expected dtype F64, found F32"));
   CHECK(same_bits(before, network.head.bias.value()));
 
   io::SafetensorsWriter writer;
   writer.add("x", before);
   writer.save(path);
-  CHECK_THROWS_WITH(optimizer.load(path), Catch::Contains("expected the metadata key 'step'"));
+  CHECK_THROWS_WITH(load_state(optimizer, path), Catch::Contains("expected the metadata key 'updates'"));
 }
 
 TEST_CASE("an optimizer of nothing is refused") {

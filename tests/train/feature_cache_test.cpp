@@ -25,6 +25,15 @@ using train::KeptAs;
 using Composed = Small<float>;
 using OtherBridges = Small<float, bridge::Paper>;
 using OtherLinks = Compose<SmallAnchor<float>, SmallAugment<float>, LayerMap<Link<1, 1>, Link<2, 2>>>;
+/// The anchor's weights mean something else where positions turn faster.
+struct FastSpec {
+  static constexpr nn::TransformerConfig config = [] {
+    nn::TransformerConfig c = AnchorSpec::config;
+    c.rope_theta = 100;
+    return c;
+  }();
+};
+using OtherPositions = Compose<nn::Transformer<FastSpec, float, Cpu>, SmallAugment<float>, SmallLinks>;
 /// Two augments of different kinds, links that read one layer, and a mix of layers.
 struct Mixed {
   static constexpr BridgeConfig config{.mix = 2};
@@ -185,6 +194,7 @@ TEST_CASE("other bridges use the same file; other models, layers or types are re
   const std::string before = contents_of(path);
   CHECK(run<OtherBridges>({.path = path}).hits == 2 * texts);
   CHECK_THROWS_WITH(run({.path = path}, 2), Contains(path + ": it belongs to something else: anchor, weights"));
+  CHECK_THROWS_WITH(run<OtherPositions>({.path = path}), Contains("anchor, configuration: expected"));
   CHECK_THROWS_WITH(run<OtherLinks>({.path = path}), Contains("augment 0, layers: expected 1 2 of 1 each, found 0 2 of "
                                                               "1 each"));
   CHECK_THROWS_WITH(run({.path = path, .kept_as = KeptAs::bf16}), Contains("kept as: expected BF16, found F32"));

@@ -68,3 +68,21 @@ TEST_CASE("a full disk leaves whole lines and says so") {
   CHECK(contents_of(path) == before);
   CHECK_THROWS_WITH(MetricsLog(folder / "none/log"), Catch::Contains("none/log: cannot open the metrics log"));
 }
+
+TEST_CASE("evaluations and events have lines of their own, and lines behind a position can be dropped") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "log.jsonl";
+  MetricsLog log(path);
+  log.write_evaluation({7, 0.5, 0.25, 3});
+  const auto position = log.position();
+  CHECK(position == contents_of(path).size());
+  log.write_event(8, "a \"quoted\" \\ word\n");
+  auto json = nlohmann::json::parse(contents_of(path).substr(position));
+  CHECK(json["step"] == 8);
+  CHECK(json["event"] == "a _quoted_ _ word_");
+  log.cut(position);
+  log.cut(position + 1000);  // nothing is there
+  CHECK(contents_of(path) == "{\"step\":7,\"eval_loss\":0.5,\"best\":0.25,\"best_step\":3}\n");
+  log.write({.step = 9});
+  CHECK(contents_of(path).substr(position).starts_with("{\"step\":9,"));
+}

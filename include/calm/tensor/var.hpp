@@ -122,9 +122,10 @@ Var<T> as_var(T value) {
   return {std::move(value), tape, slot};
 }
 
-/// Runs the backward pass from a scalar loss. Gradients add up in the parameters; the tape is empty afterwards.
+/// Runs the backward pass from a scalar loss that counts `share` times. Gradients add up in the parameters; the tape is
+/// empty afterwards.
 template <Operand Loss>
-void backward(const Loss& loss) {
+void backward(const Loss& loss, double share = 1) {
   static_assert(is_var<Loss>,
                 "calm::backward: the loss is a Tensor, so nothing that it was computed from is trainable");
   using T = ValueOf<Loss>;
@@ -133,7 +134,8 @@ void backward(const Loss& loss) {
     detail::require(loss.tape != nullptr, [] {
       return std::string("calm::backward: the loss was computed outside a recording; hold tape.record() around it");
     });
-    loss.tape->template backward<typename T::value_type>(loss.slot);
+    using Number = typename T::value_type;
+    loss.tape->template backward<Number>(loss.slot, static_cast<Number>(static_cast<Accumulator<Number>>(share)));
   }
 }
 

@@ -70,6 +70,20 @@ inline std::size_t place(std::span<const Example> examples, std::size_t time, st
 
 }  // namespace detail
 
+/// How many targets examples have: what their loss is the mean over.
+inline std::size_t target_count(std::span<const Example> examples) {
+  std::size_t n = 0;
+  for (std::size_t b = 0; b < examples.size(); ++b) {
+    const Example& e = examples[b];
+    detail::check_example(e, b);
+    if (e.labels.empty())
+      n += e.tokens.size() - std::max<std::size_t>(e.prompt, 1);
+    else
+      n += e.labels.size() - static_cast<std::size_t>(std::count(e.labels.begin(), e.labels.end(), ignored_target));
+  }
+  return n;
+}
+
 /// Puts examples of any lengths into one batch, short ones side by side in rows as long as the longest. No text sees
 /// another. Throws `Error` if there are none, or one is too short to predict from.
 template <class Device>
