@@ -7,6 +7,7 @@
 #include "calm/compose/compose.hpp"
 #include "calm/compose/cost.hpp"
 #include "calm/compose/graft.hpp"
+#include "calm/compose/heat_map.hpp"
 #include "calm/compose/inspect.hpp"
 #include "calm/compose/join_softmax.hpp"
 #include "calm/compose/layer_map.hpp"
