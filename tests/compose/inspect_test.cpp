@@ -237,6 +237,20 @@ TEST_CASE("bridges that the library does not know are measured by what they add"
   CHECK(report.distance().relative() == 0);
 }
 
+TEST_CASE("a composition in bf16 is reported as its twin in fp32, within its rounding") {
+  const auto wide = make_small<Small<float>>(true);
+  const auto narrow = make_small<Small<bf16>>(true);
+  const auto tokens = random_tokens(3, 7, 10);
+  const auto a = inspect(*wide, tokens, padded(), 3).links, b = inspect(*narrow, tokens, padded(), 3).links;
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(a[i].strength == Approx(b[i].strength).epsilon(0.05));
+    CHECK(*a[i].sink == Approx(*b[i].sink).epsilon(0.05));
+    CHECK(a[i].distance().relative() == Approx(b[i].distance().relative()).epsilon(0.05));
+  }
+  const auto f = attention_weights(*wide, 0, tokens, padded()), h = attention_weights(*narrow, 0, tokens, padded());
+  for (std::size_t i = 0; i < f.keys.size(); ++i) CHECK(f.keys[i] == Approx(h.keys[i]).margin(0.05));
+}
+
 TEST_CASE("an inspection as a table") {
   Inspection all{{LinkReport{.place = {0, 0, Direction::forward, 2, 1}, .strength = 0.25, .gate = {0.5}, .sink = 0.75},
                   LinkReport{.place = {1, 0, Direction::back, 3, 0}, .scale = 0}}};
