@@ -5,6 +5,7 @@
 
 #include "calm/nn/config.hpp"
 #include "calm/tensor/ops/arithmetic.hpp"
+#include "calm/tensor/ops/attention.hpp"  // KeyIntervals
 #include "calm/tensor/ops/pick.hpp"
 #include "calm/tensor/ops/reshape.hpp"
 

@@ -13,6 +13,7 @@
 #include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/reshape.hpp"
 #include "calm/tensor/ops/share.hpp"
+#include "calm/tensor/ops/symmetric_sum.hpp"
 
 namespace calm {
 
@@ -40,6 +41,37 @@ struct WithoutSinkOf {
 template <class Options>
 struct WithoutSinkOf<WithoutSink<Options>> {
   using type = WithoutSink<Options>;
+};
+
+/// How many links of all the passes are behind `Layer`.
+template <std::size_t Layer, class... Pass>
+constexpr std::size_t links_here(std::type_identity<std::tuple<Pass...>>) {
+  return (here<Layer, Pass>.size() + ...);
+}
+
+/// The softmax across up to `N` scores. Each share reads copies of the scores, whose gradients come together in no
+/// order, and so does the null score's.
+template <std::size_t N, class Score, class Null = NoNull>
+class Shares {
+ public:
+  explicit Shares(const OperandList<Score>& scores, const Null& null = {}) {
+    const std::size_t n = scores.size();
+    for (const Score& score : scores) {
+      const auto copies = fan_out(score, n);
+      for (std::size_t i = 0; i < n; ++i) scores_[i].push_back(copies[i]);
+    }
+    if constexpr (Operand<Null>) {
+      const auto copies = fan_out(null, n);
+      for (std::size_t i = 0; i < n; ++i) null_[i] = copies[i];
+    }
+  }
+
+  /// That of score i.
+  auto operator[](std::size_t i) const { return share(i, scores_[i], null_[i]); }
+
+ private:
+  std::array<OperandList<Score>, N> scores_;
+  std::array<Null, N> null_;
 };
 
 template <class... Branches>
@@ -116,12 +148,15 @@ struct JointSoftmax {
         scores.push_back(rename<Head, Heads>(score));
       });
     });
+    const auto null = parameters.template null_behind<Layer>();
+    constexpr std::size_t links = detail::links_here<Layer>(std::type_identity<Passes>{});
+    const detail::Shares<links, Score, std::remove_const_t<decltype(null)>> shares(scores, null);
     std::size_t n = 0;
     detail::for_each_here<Layer>(passes, [&](auto p, auto& pass) {
       using Head = typename std::remove_cvref_t<decltype(pass)>::branch_type::bridge_type::Head;
       std::size_t k = 0;
       detail::for_each_link<Layer>(pass, [&](const auto& bridge, std::size_t i) {
-        const auto weight = rename<Heads, Head>(share(n++, scores, parameters.template null_behind<Layer>()));
+        const auto weight = rename<Heads, Head>(shares[n++]);
         pass.observer.shared(i, weight);
         const auto read = multiply_rows(std::get<p>(readings)[k++], weight);
         joint.add(p, pass, i, bridge.write(joint.state(p), read));
@@ -179,11 +214,13 @@ struct Router {
         scores.push_back(std::get<p>(parameters.scorers)[i](joint.state(p)));
       });
     });
+    constexpr std::size_t links = detail::links_here<Layer>(std::type_identity<Passes>{});
+    const detail::Shares<links, Score> shares(scores);
     std::size_t n = 0;
     detail::for_each_here<Layer>(passes, [&](auto p, auto& pass) {
       detail::for_each_link<Layer>(pass, [&](const auto& bridge, std::size_t i) {
         const auto added = bridge(joint.state(p), pass.source(i), pass.seen);
-        const auto weight = share(n++, scores);
+        const auto weight = shares[n++];
         pass.observer.shared(i, weight);
         const auto weighed = multiply_rows(split<Hidden, One, Hidden>(added), weight);
         joint.add(p, pass, i, merge<One, Hidden, Hidden>(weighed));
