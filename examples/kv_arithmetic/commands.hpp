@@ -43,7 +43,7 @@ std::vector<Row> table_of(Experiment<S>& experiment, bool with_anchor) {
               if (with_anchor) experiment.train_anchor();
             },
             [&] { experiment.train_augment(false); }, [&] { experiment.train_augment(true); }});
-  std::vector<Row> rows(9);
+  std::vector<Row> rows(experiment.settings().all ? 9 : 7);
   const auto job = [&](std::size_t i, auto make) {
     return [&rows, i, make] {
       rows[i] = make();
@@ -52,15 +52,19 @@ std::vector<Row> table_of(Experiment<S>& experiment, bool with_anchor) {
       std::fflush(stdout);
     };
   };
-  run_jobs({job(2, [&] { return experiment.template composed_row<>("composed", "augment"); }),
-            job(3, [&] { return experiment.template composed_row<>("vanilla", "vanilla"); }),
-            job(4, [&] { return experiment.template composed_row<>("random", "random"); }),
-            job(5, [&] { return experiment.template composed_row<calm::bridge::Encoder>("encoder", "augment"); }),
-            job(6, [&] { return lora_row(experiment); }),
-            job(7, [&] { return full_row(experiment); }),
-            job(8, [&] { return proxy_row(experiment); }),
-            job(0, [&] { return experiment.template base_row<Augment<S>>("augment"); }),
-            job(1, [&] { return experiment.template base_row<Anchor<S>>("anchor"); })});
+  std::vector<std::function<void()>> jobs{
+      job(2, [&] { return experiment.template composed_row<>("composed", "augment"); }),
+      job(3, [&] { return experiment.template composed_row<>("vanilla", "vanilla"); }),
+      job(4, [&] { return experiment.template composed_row<>("random", "random"); }),
+      job(5, [&] { return experiment.template composed_row<calm::bridge::Encoder>("encoder", "augment"); }),
+      job(6, [&] { return lora_row(experiment); }),
+      job(0, [&] { return experiment.template base_row<Augment<S>>("augment"); }),
+      job(1, [&] { return experiment.template base_row<Anchor<S>>("anchor"); })};
+  if (experiment.settings().all) {
+    jobs.push_back(job(7, [&] { return full_row(experiment); }));
+    jobs.push_back(job(8, [&] { return proxy_row(experiment); }));
+  }
+  run_jobs(jobs);
   return rows;
 }
 

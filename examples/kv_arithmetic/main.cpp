@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
   app.add_subcommand("ask", "put one expression to augment, anchor and composition")
       ->add_option("expression", settings.question, "keys or numbers with + - * between, as 'zorb * 12 - ek'")
       ->required();
-  app.add_subcommand("table", "everything, with the controls: the whole of Table 1 and Table 5");
+  app.add_subcommand("table", "everything, with the controls: the whole of Table 1 and Table 5")
+      ->add_flag("--all", settings.all, "full fine-tuning and proxy-tuning, too");
   app.add_subcommand("skills", "what is left of both bases' skills: composed, LoRA, full fine-tuning, proxy-tuning");
   app.add_subcommand("two_augments", "two augments with a key set each: alone, together, and one of them off");
   app.add_subcommand("bridges", "the table of bridges: formulas, gates, links, shares of the keys");

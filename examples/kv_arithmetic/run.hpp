@@ -24,6 +24,7 @@ struct Settings {
   std::string bases = "bases";    ///< where base models are kept
   std::string out = "results";    ///< where bridges, metrics and the table go
   bool retrain = false;           ///< train what is there once more
+  bool all = false;               ///< full fine-tuning and proxy-tuning in the table, too
   bool progress = true;
   std::size_t shown = 3;         ///< expressions that `data` shows
   std::string question{};        ///< what `ask` asks
