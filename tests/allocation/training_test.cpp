@@ -10,6 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/compose/compose.hpp"
+#include "calm/train/feature_cache.hpp"
 #include "calm/train/fit.hpp"
 #include "io/temporary_folder.hpp"
 
@@ -147,6 +148,16 @@ TEMPLATE_TEST_CASE("nor does training with checkpointed blocks", "", Composed, B
     model->checkpoint_every = 1;
   const auto requests = requests_of(*model, ragged, {.steps = some_steps, .longest = longest});
   CHECK(requests.later == 0);
+  CHECK(requests.of_pool == 0);
+}
+
+TEST_CASE("nor does the pool where features come from a file; libcrypto does for each digest") {
+  const test::TemporaryFolder folder;
+  const auto model = make<Composed>();
+  train::FeatureCache cache(*model, {.path = folder / "features"});
+  const auto epochs = [](std::uint64_t i, train::Example& out) { ragged(i % (2 * batch_size), out); };
+  const auto requests = requests_of(cache, epochs, {.steps = some_steps, .longest = longest});
+  CHECK(cache.misses() <= 2 * batch_size + 1);  // and the text of the rehearsal
   CHECK(requests.of_pool == 0);
 }
 
