@@ -140,6 +140,13 @@ TEMPLATE_TEST_CASE("from the third step on, training on ragged batches asks the 
   CHECK(requests.of_pool == 0);
 }
 
+TEMPLATE_TEST_CASE("nor does training in parts", "", Composed, Base) {
+  const auto requests =
+      requests_of(*make<TestType>(), ragged, {.steps = many_steps, .accumulate = 2, .longest = longest});
+  CHECK(requests.later == 0);
+  CHECK(requests.of_pool == 0);
+}
+
 TEMPLATE_TEST_CASE("nor does training with checkpointed blocks", "", Composed, Base) {
   const auto model = make<TestType>();
   if constexpr (requires { model->bridges; })

@@ -90,6 +90,17 @@ TEST_CASE("a matrix's second moment is kept by rows and columns") {
   CHECK(taken > 40'001 * sizeof(float));
 }
 
+TEST_CASE("Adafactor's steps ask the system for no memory") {
+  Network<float> network;
+  initialise(network, 1);
+  random_gradients(network, 2);
+  train::Adafactor<> optimizer(network);
+  const auto before = CpuPool::instance().use();
+  for (int step = 0; step < 3; ++step) optimizer.step(0.01);
+  CHECK(CpuPool::instance().use().system_calls == before.system_calls);
+  CHECK(CpuPool::instance().use().live == before.live);
+}
+
 TEST_CASE("a third axis makes a list of matrices, whose moments are their own and whose step is cut together") {
   Stack stack;
   initialise(stack, 3);

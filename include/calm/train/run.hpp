@@ -39,10 +39,8 @@ class Run {
 
   FitResult operator()() {
     resume();
-    if (options_.longest > 0) {
-      const std::size_t part = (examples_.size() + options_.accumulate - 1) / options_.accumulate;
-      rehearse(model_, tape_, loss_, options_.longest, std::span(examples_).first(part));
-    }
+    if (options_.longest > 0)
+      rehearse(model_, tape_, loss_, options_.longest, std::span(examples_), options_.accumulate);
     optimizer_.zero_gradients();  // those of the rehearsal, and any that a run left which ended in an exception
     begin_ = Clock::now();
     bool interrupted = false;

@@ -60,10 +60,11 @@ StepLoss accumulate_gradients(Model& model, Tape<Device>& tape, Loss& loss, std:
   return step;
 }
 
-/// Takes the memory of the largest step there will be: `examples` (one part of it) of `longest` tokens, forward and
+/// Takes the memory of the largest step there will be: its largest part with texts of `longest` tokens, forward and
 /// backward, whose gradients are dropped. What comes later is no larger, so the pool can serve it.
 template <class Model, class Device, class Loss>
-void rehearse(Model& model, Tape<Device>& tape, Loss& loss, std::size_t longest, std::span<Example> examples) {
+void rehearse(Model& model, Tape<Device>& tape, Loss& loss, std::size_t longest, std::span<Example> examples,
+              std::size_t pieces) {
   const std::size_t positions = std::min(longest, Model::spec::config.context);  // one token more is a target alone
   for (Example& e : examples) {
     e.tokens.reserve(longest);
@@ -73,7 +74,7 @@ void rehearse(Model& model, Tape<Device>& tape, Loss& loss, std::size_t longest,
   }
   {
     const auto recording = tape.record();
-    backward(loss(model, std::span<const Example>(examples)));
+    backward(loss(model, std::span<const Example>(examples).first((examples.size() + pieces - 1) / pieces)));
   }
   for (Example& e : examples) e.labels.clear();
 }
