@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/cpu/attention_backward.hpp"
 #include "machine.hpp"
 
 namespace {

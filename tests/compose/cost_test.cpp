@@ -1,6 +1,7 @@
 // The plan of a composition against what its code does: bytes against the pool's counters, FLOPs against a device that
 // counts the products it is asked for.
 #include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/cpu/attention_backward.hpp"
 #include "calm/tensor/cpu/gemm.hpp"
 #include "calm/tensor/device.hpp"
 

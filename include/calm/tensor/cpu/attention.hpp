@@ -1,14 +1,16 @@
 /// \file  Host kernels of blockwise attention (Dao et al. 2022, "FlashAttention", algorithms 1 and 4).
 ///
 /// Scores exist for one block of queries against one block of keys at a time. Forward keeps the logarithm of each
-/// softmax's denominator, backward rebuilds the probabilities from it.
+/// softmax's denominator, from which backward (attention_backward.hpp) rebuilds the probabilities.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <type_traits>
 
+#include "calm/tensor/cpu/block_product.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/storage.hpp"
@@ -36,7 +38,7 @@ struct AttentionRule {
 
 namespace detail {
 
-inline constexpr std::size_t query_block = 16, key_block = 64;
+inline constexpr std::size_t query_block = 64, key_block = 64;
 
 template <class T, class A>
 void pack(std::size_t rows, std::size_t width, std::size_t stride, const T* x, A* y) {
@@ -45,29 +47,29 @@ void pack(std::size_t rows, std::size_t width, std::size_t stride, const T* x, A
   }
 }
 
-/// y[c, r] = x[r, c] with `key_block` elements to a row of y.
+/// y[c, r] = x[r, c] with `key_block` elements to a row of y, zero where x has no row.
 template <class T, class A>
 void pack_transposed(std::size_t rows, std::size_t width, std::size_t stride, const T* x, A* y) {
-  for (std::size_t c = 0; c < width; ++c) {
-    for (std::size_t r = 0; r < rows; ++r) y[c * key_block + r] = static_cast<A>(x[r * stride + c]);
-    for (std::size_t r = rows; r < key_block; ++r) y[c * key_block + r] = A(0);
+  const auto one_by_one = [&](std::size_t first_row, std::size_t last_row, std::size_t first, std::size_t last) {
+    for (std::size_t c = first; c < last; ++c) {
+      for (std::size_t r = first_row; r < last_row; ++r) y[c * key_block + r] = static_cast<A>(x[r * stride + c]);
+    }
+  };
+  std::size_t whole_rows = 0, whole_width = 0;
+  if constexpr (std::is_same_v<T, A>) {
+    constexpr std::size_t n = Lanes<A>::count;
+    whole_rows = rows / n * n, whole_width = width / n * n;
+    for (std::size_t r = 0; r < whole_rows; r += n) {
+      for (std::size_t c = 0; c < whole_width; c += n) {
+        transpose_square(x + r * stride + c, stride, y + c * key_block + r, key_block);
+      }
+    }
   }
-}
-
-/// s[0..key_block) = Σ_c x[c] · yt[c, ·]
-template <class A>
-void dot_block(std::size_t width, const A* x, const A* yt, A* s) {
-  A sum[key_block] = {};
-  for (std::size_t c = 0; c < width; ++c) {
-    const A xc = x[c];
-    for (std::size_t j = 0; j < key_block; ++j) sum[j] += xc * yt[c * key_block + j];
+  one_by_one(0, whole_rows, whole_width, width);
+  one_by_one(whole_rows, rows, 0, width);
+  for (std::size_t c = 0; rows < key_block && c < width; ++c) {
+    std::fill(y + c * key_block + rows, y + (c + 1) * key_block, A(0));
   }
-  for (std::size_t j = 0; j < key_block; ++j) s[j] = sum[j];
-}
-
-template <class A>
-void axpy_row(std::size_t width, A factor, const A* x, A* y) {
-  for (std::size_t c = 0; c < width; ++c) y[c] += factor * x[c];
 }
 
 /// Turns the products of one query with keys j0 + [lo, hi) into scores; with `steep`, also into how fast each score
@@ -108,12 +110,78 @@ KeyBounds bounds_of(const AttentionRule<A>& rule, std::size_t keys, std::size_t 
 
 /// The overlap of a query's keys with the block [j0, j0 + key_block), relative to j0.
 struct BlockRange {
-  std::size_t lo, hi;
+  std::size_t lo = 0, hi = 0;
+  BlockRange() = default;
   BlockRange(const KeyBounds& b, std::size_t j0)
       : lo(b.begin > j0 ? std::min(b.begin - j0, key_block) : 0),
         hi(b.end > j0 ? std::min(b.end - j0, key_block) : 0) {}
   bool empty() const { return hi <= lo; }
 };
+
+/// The keys of a few neighbouring queries in the block of keys at j0: each query's own, and from the first to the last
+/// of them all.
+struct TileRange {
+  BlockRange own[rows_in_tile], all;
+
+  TileRange(const KeyBounds* bounds, std::size_t rows, std::size_t j0) {
+    all.lo = key_block;
+    for (std::size_t r = 0; r < rows; ++r) {
+      own[r] = BlockRange(bounds[r], j0);
+      if (own[r].empty()) continue;
+      all.lo = std::min(all.lo, own[r].lo);
+      all.hi = std::max(all.hi, own[r].hi);
+    }
+  }
+  bool empty() const { return all.empty(); }
+};
+
+/// Makes values zero that no query sees: they may be memory that nobody has written, and zero times that is no number.
+template <class A>
+void clear_unseen(const KeyBounds* bounds, std::size_t queries, std::size_t j0, std::size_t keys, std::size_t width,
+                  A* v) {
+  bool seen[key_block] = {};
+  for (std::size_t i = 0; i < queries; ++i) {
+    const BlockRange range(bounds[i], j0);
+    if (!range.empty()) std::fill(seen + range.lo, seen + range.hi, true);
+  }
+  for (std::size_t j = 0; j < keys; ++j) {
+    if (!seen[j]) std::fill_n(v + j * width, width, A(0));
+  }
+}
+
+/// The running softmax of one query: the largest score so far and the sum of e^(score - that).
+template <class A>
+struct RunningSoftmax {
+  A top, sum;
+};
+
+/// Turns the scores s [key_block] of one query within `range` into weights relative to a new largest score, those
+/// outside into 0; what was summed up before, also in acc [width], shrinks accordingly.
+template <class A>
+void weigh(const BlockRange& range, std::size_t width, A* s, RunningSoftmax<A>& soft, A* acc) {
+  using L = Lanes<A>;
+  std::fill(s, s + range.lo, -std::numeric_limits<A>::infinity());
+  std::fill(s + range.hi, s + key_block, -std::numeric_limits<A>::infinity());
+  auto most = L::load(s);
+  for (std::size_t j = L::count; j < key_block; j += L::count) {
+    const auto other = L::load(s + j);
+    most = other > most ? other : most;
+  }
+  A high = soft.top;
+  for (std::size_t l = 0; l < L::count; ++l) high = std::max(high, static_cast<A>(most[l]));
+  if (soft.sum > 0 && high > soft.top) {
+    const A shrink = fast_exp(soft.top - high);
+    soft.sum *= shrink;
+    for (std::size_t c = 0; c < width; ++c) acc[c] *= shrink;
+  }
+  soft.top = high;
+  for (std::size_t j = 0; j < key_block; ++j) s[j] = fast_exp(s[j] - high);
+  std::fill(s, s + range.lo, A(0));
+  std::fill(s + range.hi, s + key_block, A(0));
+  auto total = L::load(s);
+  for (std::size_t j = L::count; j < key_block; j += L::count) total += L::load(s + j);
+  for (std::size_t l = 0; l < L::count; ++l) soft.sum += total[l];
+}
 
 /// One block of queries of one head against all their keys.
 template <class T, class A>
@@ -125,7 +193,7 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
   A* vp = kt + width * key_block;
   A* qp = vp + key_block * width;
   A* acc = qp + query_block * width;
-  A top[query_block], sum[query_block];
+  RunningSoftmax<A> soft[query_block];
   KeyBounds bounds[query_block];
   std::size_t first = e.keys, last = 0;
   for (std::size_t i = 0; i < n; ++i) {
@@ -135,8 +203,7 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
       last = std::max(last, bounds[i].end);
     }
     // The sink is a first key, of value zero.
-    top[i] = sink ? static_cast<A>(sink[h]) : -std::numeric_limits<A>::infinity();
-    sum[i] = sink ? A(1) : A(0);
+    soft[i] = {sink ? static_cast<A>(sink[h]) : -std::numeric_limits<A>::infinity(), sink ? A(1) : A(0)};
   }
   pack(n, width, q_stride, q + (b * e.queries + i0) * q_stride + h * width, qp);
   std::fill_n(acc, n * width, A(0));
@@ -146,32 +213,32 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
     const std::size_t at = (b * e.keys + j0) * kv_stride + kv_head * width;
     pack_transposed(m, width, kv_stride, k + at, kt);
     pack(m, width, kv_stride, v + at, vp);
-    for (std::size_t i = 0; i < n; ++i) {
-      const BlockRange range(bounds[i], j0);
+    clear_unseen(bounds, n, j0, m, width, vp);
+    for (std::size_t i = 0; i < n; i += rows_in_tile) {
+      const std::size_t rows = std::min(rows_in_tile, n - i);
+      const TileRange range(bounds + i, rows, j0);
       if (range.empty()) continue;
-      A s[key_block];
-      dot_block(width, qp + i * width, kt, s);
-      score_block(rule, h, bounds[i].center, j0, range.lo, range.hi, s);
-      A high = top[i];
-      for (std::size_t j = range.lo; j < range.hi; ++j) high = std::max(high, s[j]);
-      if (sum[i] > 0 && high > top[i]) {
-        const A shrink = fast_exp(top[i] - high);
-        sum[i] *= shrink;
-        for (std::size_t c = 0; c < width; ++c) acc[i * width + c] *= shrink;
+      A s[rows_in_tile * key_block] = {};
+      add_product(rows, key_block, width, {qp + i * width, width, 1}, kt, key_block, s, key_block);
+      for (std::size_t r = 0; r < rows; ++r) {
+        A* row = s + r * key_block;
+        if (range.own[r].empty()) {
+          std::fill_n(row, key_block, A(0));
+          continue;
+        }
+        score_block(rule, h, bounds[i + r].center, j0, range.own[r].lo, range.own[r].hi, row);
+        weigh(range.own[r], width, row, soft[i + r], acc + (i + r) * width);
       }
-      top[i] = high;
-      for (std::size_t j = range.lo; j < range.hi; ++j) s[j] = fast_exp(s[j] - high);
-      for (std::size_t j = range.lo; j < range.hi; ++j) {
-        sum[i] += s[j];
-        axpy_row(width, s[j], vp + j * width, acc + i * width);
-      }
+      add_product(rows, width, range.all.hi - range.all.lo, {s + range.all.lo, key_block, 1},
+                  vp + range.all.lo * width, width, acc + i * width, width);
     }
   }
   for (std::size_t i = 0; i < n; ++i) {
-    const A inverse = sum[i] > 0 ? A(1) / sum[i] : A(0);
+    const A inverse = soft[i].sum > 0 ? A(1) / soft[i].sum : A(0);
     T* o = out + (b * e.queries + i0 + i) * q_stride + h * width;
     for (std::size_t c = 0; c < width; ++c) o[c] = static_cast<T>(acc[i * width + c] * inverse);
-    if (lse) lse[(b * e.heads + h) * e.queries + i0 + i] = top[i] + std::log(sum[i]);  // -∞ without keys
+    // -∞ without keys
+    if (lse) lse[(b * e.heads + h) * e.queries + i0 + i] = soft[i].top + std::log(soft[i].sum);
   }
 }
 
@@ -198,66 +265,6 @@ void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T
   });
 }
 
-namespace detail {
-
-/// What the backward pass of one (sequence, key head) works in; A elements.
-template <class A>
-struct BackwardScratch {
-  A *kt, *vt, *k, *dk, *dv, *q, *d_out, *dq, *delta;
-
-  static std::size_t size(const AttentionExtents& e) {
-    return 5 * key_block * e.width + 2 * query_block * e.width + group(e) * e.queries * (e.width + 1);
-  }
-  static std::size_t group(const AttentionExtents& e) { return e.heads / e.kv_heads; }
-  BackwardScratch(A* p, const AttentionExtents& e) {
-    const std::size_t kb = key_block * e.width, qb = query_block * e.width;
-    kt = p, vt = kt + kb, k = vt + kb, dk = k + kb, dv = dk + kb, q = dv + kb, d_out = q + qb;
-    dq = d_out + qb, delta = dq + group(e) * e.queries * e.width;
-  }
-};
-
-/// The gradients of one query against one block of keys, added to dq, dk and dv in scratch.
-template <class A>
-void attend_backward(const AttentionRule<A>& rule, std::size_t width, std::size_t head, const KeyBounds& bounds,
-                     std::size_t j0, A lse, A delta, const A* q, const A* d_out, const BackwardScratch<A>& w, A* dq) {
-  const BlockRange range(bounds, j0);
-  if (range.empty()) return;
-  A s[key_block], dp[key_block], steep[key_block];
-  dot_block(width, q, w.kt, s);
-  dot_block(width, d_out, w.vt, dp);
-  score_block(rule, head, bounds.center, j0, range.lo, range.hi, s, steep);
-  for (std::size_t j = range.lo; j < range.hi; ++j) s[j] = fast_exp(s[j] - lse);
-  for (std::size_t j = range.lo; j < range.hi; ++j) {
-    const A ds = s[j] * (dp[j] - delta) * steep[j];
-    axpy_row(width, s[j], d_out, w.dv + j * width);
-    axpy_row(width, ds, q, w.dk + j * width);
-    axpy_row(width, ds, w.k + j * width, dq);
-  }
-}
-
-}  // namespace detail
-
-/// Adds to d_sink [heads] the gradient of each head's sink: -Σ_i e^(sink - lse_i) · out_i·d_out_i.
-template <class T>
-void attention_sink_backward(Cpu, const AttentionExtents& e, const T* sink, const T* out, const Accumulator<T>* lse,
-                             const T* d_out, T* d_sink) {
-  using A = Accumulator<T>;
-  parallel_ranges(e.heads, 1, [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t h = begin; h < end; ++h) {
-      const A score = static_cast<A>(sink[h]);
-      A sum = 0;
-      for (std::size_t row = 0; row < e.batch * e.queries; ++row) {
-        const std::size_t at = (row * e.heads + h) * e.width;
-        const std::size_t b = row / e.queries, i = row % e.queries;
-        A dot = 0;
-        for (std::size_t c = 0; c < e.width; ++c) dot += A(out[at + c]) * A(d_out[at + c]);
-        sum += fast_exp(score - lse[(b * e.heads + h) * e.queries + i]) * dot;
-      }
-      d_sink[h] = static_cast<T>(A(d_sink[h]) - sum);
-    }
-  });
-}
-
 /// result[b, i, h] = lse[b, h, i]
 template <class T>
 void attention_lse(Cpu, const AttentionExtents& e, const Accumulator<T>* lse, T* result) {
@@ -267,76 +274,6 @@ void attention_lse(Cpu, const AttentionExtents& e, const Accumulator<T>* lse, T*
       const Accumulator<T>* from = lse + row / e.queries * e.heads * e.queries + row % e.queries;
       for (std::size_t h = 0; h < e.heads; ++h) result[row * e.heads + h] = static_cast<T>(from[h * e.queries]);
     }
-  });
-}
-
-/// Adds the gradients of attention to dq, dk and dv, each of which may be null. d_lse [batch, queries, heads], the
-/// gradient of the log-sum-exps, may be null: since d lse_i / d score_ij = p_ij, it only lowers what stands beside
-/// out_i·d_out_i.
-template <class T>
-void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q,
-                        const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out, T* dq, T* dk,
-                        T* dv, const T* d_lse = nullptr) {
-  using A = Accumulator<T>;
-  using detail::key_block, detail::query_block;
-  const std::size_t width = e.width, group = e.heads / e.kv_heads;
-  const std::size_t q_stride = e.heads * width, kv_stride = e.kv_heads * width;
-  const auto one_head = [&](std::size_t item, A* scratch) {
-    const std::size_t b = item / e.kv_heads, kv_head = item % e.kv_heads;
-    const detail::BackwardScratch<A> w(scratch, e);
-    std::fill_n(w.dq, group * e.queries * width, A(0));
-    for (std::size_t g = 0; g < group; ++g) {
-      for (std::size_t i = 0; i < e.queries; ++i) {
-        const std::size_t at = (b * e.queries + i) * q_stride + (kv_head * group + g) * width;
-        A sum = 0;
-        for (std::size_t c = 0; c < width; ++c) sum += A(out[at + c]) * A(d_out[at + c]);
-        if (d_lse) sum -= A(d_lse[at / width]);
-        w.delta[g * e.queries + i] = sum;
-      }
-    }
-    for (std::size_t j0 = 0; j0 < e.keys; j0 += key_block) {
-      const std::size_t m = std::min(key_block, e.keys - j0);
-      const std::size_t at = (b * e.keys + j0) * kv_stride + kv_head * width;
-      detail::pack_transposed(m, width, kv_stride, k + at, w.kt);
-      detail::pack_transposed(m, width, kv_stride, v + at, w.vt);
-      detail::pack(m, width, kv_stride, k + at, w.k);
-      std::fill_n(w.dk, 2 * key_block * width, A(0));
-      for (std::size_t g = 0; g < group; ++g) {
-        const std::size_t h = kv_head * group + g;
-        for (std::size_t i0 = 0; i0 < e.queries; i0 += query_block) {
-          const std::size_t n = std::min(query_block, e.queries - i0);
-          const std::size_t rows = (b * e.queries + i0) * q_stride + h * width;
-          detail::pack(n, width, q_stride, q + rows, w.q);
-          detail::pack(n, width, q_stride, d_out + rows, w.d_out);
-          for (std::size_t i = 0; i < n; ++i) {
-            detail::attend_backward(rule, width, h, detail::bounds_of(rule, e.keys, b * e.queries + i0 + i), j0,
-                                    lse[(b * e.heads + h) * e.queries + i0 + i], w.delta[g * e.queries + i0 + i],
-                                    w.q + i * width, w.d_out + i * width, w, w.dq + (g * e.queries + i0 + i) * width);
-          }
-        }
-      }
-      for (std::size_t j = 0; j < m; ++j) {
-        for (std::size_t c = 0; c < width; ++c) {
-          const std::size_t to = at + j * kv_stride + c;
-          if (dk) dk[to] = static_cast<T>(A(dk[to]) + w.dk[j * width + c]);
-          if (dv) dv[to] = static_cast<T>(A(dv[to]) + w.dv[j * width + c]);
-        }
-      }
-    }
-    for (std::size_t g = 0; dq && g < group; ++g) {
-      for (std::size_t i = 0; i < e.queries; ++i) {
-        T* to = dq + (b * e.queries + i) * q_stride + (kv_head * group + g) * width;
-        for (std::size_t c = 0; c < width; ++c) {
-          to[c] = static_cast<T>(A(to[c]) + w.dq[(g * e.queries + i) * width + c]);
-        }
-      }
-    }
-  };
-  const std::size_t items = e.batch * e.kv_heads, scratch = detail::BackwardScratch<A>::size(e);
-  const Storage<Cpu> memory(parts_of(items, 1) * scratch * sizeof(A));
-  parallel_ranges(items, 1, [&](std::size_t part, std::size_t begin, std::size_t end) {
-    A* const own = static_cast<A*>(memory.data()) + part * scratch;
-    for (std::size_t item = begin; item < end; ++item) one_head(item, own);
   });
 }
 

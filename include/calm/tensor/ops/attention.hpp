@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/cpu/attention_backward.hpp"
 #include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
