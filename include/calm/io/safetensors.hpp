@@ -222,8 +222,7 @@ class SafetensorsFile {
     if (e.dtype == dtype_name<T>) return;
     const bool possible = detail::converts_from<T>(e.dtype);
     if (conversion == Conversion::allow && possible) return;
-    fail(name, std::string("expected dtype ") + dtype_name<T> + ", found " + std::string(e.dtype) +
-                   (possible ? ", and conversion was refused" : ", which does not convert to it"));
+    fail_dtype<T>(name, e.dtype, possible);
   }
 
   /// Tensor `name` as a tensor type `X`, whose axes must be those stored. Stored as `X::value_type` and aligned, it
@@ -235,28 +234,52 @@ class SafetensorsFile {
     using T = typename X::value_type;
     static_assert(std::is_same_v<typename X::device, Cpu>, "calm::io::SafetensorsFile::load: load to Cpu, then move");
     check<X>(name, conversion);
+    const auto shape = detail::ExpectedShape<X>::shape(entry(name).shape);
+    auto part = read<T>(name, 0, shape.size());
+    return X(std::move(part.storage), part.data, shape);
+  }
+
+  /// Elements of a tensor, and the memory that they lie in.
+  template <class T>
+  struct Part {
+    Storage<Cpu> storage;
+    T* data;
+  };
+
+  /// Elements [first, first + count) of tensor `name`, which must have them, as `T`; memory and errors as for `load`.
+  template <class T>
+  Part<T> read(std::string_view name, std::size_t first, std::size_t count) const {
     const SafetensorsEntry& e = entry(name);
-    const std::byte* from = begin_of(e);
-    const auto shape = detail::ExpectedShape<X>::shape(e.shape);
     const bool as_stored = e.dtype == dtype_name<T>;
+    if (!as_stored && !detail::converts_from<T>(e.dtype)) fail_dtype<T>(name, e.dtype, false);
+    const std::size_t elements = e.bytes * 8 / detail::stored_types[detail::stored_type_index(e.dtype)].bits;
+    if (first > elements || count > elements - first) fail(name, "expected more elements than it has");
+    const std::byte* from = begin_of(e) + (count > 0 ? first * (e.bytes / elements) : 0);
     if (as_stored && reinterpret_cast<std::uintptr_t>(from) % alignof(T) == 0)
-      return X(file_.storage(), reinterpret_cast<T*>(const_cast<std::byte*>(from)), shape);
-    X x(shape);
+      return {file_.storage(), reinterpret_cast<T*>(const_cast<std::byte*>(from))};
+    Storage<Cpu> storage(count * sizeof(T));
+    T* to = static_cast<T*>(storage.data());
     if (as_stored) {
-      if (e.bytes > 0) std::memcpy(x.mutable_data(), from, e.bytes);
-      return x;
+      if (count > 0) std::memcpy(to, from, count * sizeof(T));
+      return {std::move(storage), to};
     }
-    const std::size_t bad = detail::convert_from(e.dtype, shape.size(), from, x.mutable_data());
-    if (bad != shape.size())
-      fail(name, "element " + std::to_string(bad) + ", stored as " + std::string(e.dtype) +
+    const std::size_t bad = detail::convert_from(e.dtype, count, from, to);
+    if (bad != count)
+      fail(name, "element " + std::to_string(first + bad) + ", stored as " + std::string(e.dtype) +
                      ", is beyond the range of " + dtype_name<T>);
-    return x;
+    return {std::move(storage), to};
   }
 
  private:
   SafetensorsFile(MappedFile file, SafetensorsHeader header) : file_(std::move(file)), header_(std::move(header)) {}
 
   const std::byte* begin_of(const SafetensorsEntry& e) const { return file_.data() + header_.data_begin + e.offset; }
+
+  template <class T>
+  [[noreturn]] void fail_dtype(std::string_view name, std::string_view found, bool possible) const {
+    fail(name, std::string("expected dtype ") + dtype_name<T> + ", found " + std::string(found) +
+                   (possible ? ", and conversion was refused" : ", which does not convert to it"));
+  }
 
   [[noreturn]] void fail(std::string_view name, const std::string& what) const {
     throw Error("calm::io: " + path() + ": tensor " + detail::in_quotes(name) + ": " + what);
