@@ -39,11 +39,12 @@ constexpr double last_keys(std::size_t length, std::size_t window = 0) {
   return static_cast<double>(window == 0 ? length : std::min(window, length));
 }
 
-/// What a product of bf16 matrices takes beside its operands: they are widened to float (tensor/cpu/gemm.hpp).
+/// What a product of bf16 matrices takes beside its operands: they are widened to float (tensor/cpu/gemm.hpp), the
+/// weight only for more than 32 rows.
 template <class T>
 constexpr std::size_t widened_bytes(std::size_t rows, std::size_t in, std::size_t out) {
   if (sizeof(T) == sizeof(Accumulator<T>)) return 0;
-  return pooled_bytes(4 * rows * in) + pooled_bytes(4 * in * out) + pooled_bytes(4 * rows * out);
+  return pooled_bytes(4 * rows * in) + (rows > 32 ? pooled_bytes(4 * in * out) : 0) + pooled_bytes(4 * rows * out);
 }
 
 /// One linear layer's weight and bias.

@@ -20,6 +20,7 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/storage.hpp"
@@ -116,6 +117,16 @@ void gemm_block(Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T
   product(m, n, k, alpha, a, b, c, panels);
 }
 
+/// C = A · Bᵀ for few rows of A.
+template <class A, class W>
+void few_rows_product(std::size_t m, std::size_t n, std::size_t k, MatrixRef<const A> a, MatrixRef<const W> b,
+                      MatrixRef<A> c) {
+  const std::size_t grain = std::max<std::size_t>(4, (std::size_t{1} << 16) / std::max<std::size_t>(1, m * k));
+  parallel_ranges(n, grain, [=](std::size_t begin, std::size_t end) {
+    multiply_few_rows(m, begin, end, k, a.data, a.stride, b.data, b.stride, c.data, c.stride);
+  });
+}
+
 }  // namespace detail
 
 /// C = alpha · op(A) · op(B) (+ C if accumulate), with C: m × n and the inner extent k. Sums are kept in T.
@@ -124,6 +135,10 @@ template <class T>
 void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a,
           MatrixRef<const T> b, bool accumulate, MatrixRef<T> c) {
   if (m == 0 || n == 0) return;
+  if (op_a == Op::none && op_b == Op::transpose && m <= detail::few_rows<T> && alpha == T(1) && !accumulate) {
+    detail::few_rows_product(m, n, k, a, b, c);
+    return;
+  }
   const std::size_t grain_parts = std::max<std::size_t>(1, m * n * k >> 18);  // at least 2^18 multiply-adds a thread
   const bool by_rows = m >= n;
   const std::size_t longer = by_rows ? m : n, grain = std::max<std::size_t>(1, longer / grain_parts);
@@ -146,7 +161,8 @@ void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T 
   });
 }
 
-/// The same for bf16: operands are widened to float, summed in float, and rounded once.
+/// The same for bf16: operands are widened to float, summed in float, and rounded once. Of few rows, the weight is
+/// widened as it is read.
 inline void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha,
                  MatrixRef<const bf16> a, MatrixRef<const bf16> b, bool accumulate, MatrixRef<bf16> c) {
   const auto widen = [](MatrixRef<const bf16> x, std::size_t rows, std::size_t cols) {
@@ -155,6 +171,13 @@ inline void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_
     for (std::size_t r = 0; r < rows; ++r) copy(Cpu{}, cols, x.data + r * x.stride, out + r * cols);
     return wide;
   };
+  if (op_a == Op::none && op_b == Op::transpose && m <= detail::few_rows<bf16> && alpha == 1 && !accumulate) {
+    const Storage<Cpu> left = widen(a, m, k), sums(m * n * sizeof(float));
+    auto* y = static_cast<float*>(sums.data());
+    detail::few_rows_product<float, bf16>(m, n, k, {static_cast<const float*>(left.data()), k}, b, {y, n});
+    for (std::size_t r = 0; r < m; ++r) copy(Cpu{}, n, y + r * n, c.data + r * c.stride);
+    return;
+  }
   const std::size_t a_rows = op_a == Op::none ? m : k, a_cols = op_a == Op::none ? k : m;
   const std::size_t b_rows = op_b == Op::none ? k : n, b_cols = op_b == Op::none ? n : k;
   const Storage<Cpu> wide_a = widen(a, a_rows, a_cols), wide_b = widen(b, b_rows, b_cols);
