@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -11,8 +12,9 @@
 
 #include "calm/compose/bridge_file.hpp"
 #include "compose/models.hpp"
-#include "support/gradient_check.hpp"
+#include "compose/owed.hpp"
 #include "io/temporary_folder.hpp"
+#include "support/gradient_check.hpp"
 
 namespace {
 
@@ -71,11 +73,22 @@ struct AllPerHead {
   static constexpr BridgeConfig config{
       .heads = 6, .gate = BridgeGate::sigmoid, .bias = true, .kv_heads = 3, .width = 5, .rank = 4};
 };
+struct NormedKeys {
+  static constexpr BridgeConfig config{.bias = true, .kv_heads = 2, .normalise_keys = true};
+};
+struct NormedKeysAlone {
+  static constexpr BridgeConfig config{.normalise_keys = true};
+};
+struct TwoMixed {
+  static constexpr BridgeConfig config{.normalise_keys = true, .mix = 2};
+};
+struct ThreeMixed {
+  static constexpr BridgeConfig config{.mix = 3};
+};
 
-using Configurations =
-    std::tuple<bridge::Normalised, bridge::Paper, bridge::Local, bridge::Flamingo, bridge::DeepMind, GatePerHead,
-               OpenGate, OpenGatePerHead, Sigmoid, SigmoidOfRaw, NormedOutput, Biased, GroupedKeys, OneKeyHead, Wider,
-               LowRank, LowRankBiased, All, AllPerHead>;
+using Configurations = std::tuple<bridge::Normalised, bridge::Paper, bridge::Local, bridge::Flamingo, bridge::DeepMind,
+                                  GatePerHead, OpenGate, OpenGatePerHead, Sigmoid, SigmoidOfRaw, NormedOutput, Biased,
+                                  GroupedKeys, OneKeyHead, Wider, LowRank, LowRankBiased, All, AllPerHead, NormedKeys>;
 
 /// Two augment layers on one anchor layer, and one of them on another.
 using Links = LayerMap<Link<0, 1>, Link<2, 1>, Link<2, 2>>;
@@ -155,8 +168,8 @@ void check_cached(const M& m) {
     }
     const std::vector<Index> start(2, static_cast<Index>(from)), counts(2, static_cast<Index>(count)),
         last(2, static_cast<Index>(count - 1));
-    const auto logits = m.next_logits(part, nn::continue_at<Cpu>(start, counts, count),
-                                      nn::detail::per_text<Cpu>(last), caches);
+    const auto logits =
+        m.next_logits(part, nn::continue_at<Cpu>(start, counts, count), nn::detail::per_text<Cpu>(last), caches);
     for (std::size_t b = 0; b < 2; ++b) {
       const auto expected = row(full, b, from + count - 1);
       for (std::size_t v = 0; v < 16; ++v) worst = std::max(worst, std::abs(logits[b * 16 + v] - expected[v]));
@@ -229,13 +242,58 @@ TEMPLATE_LIST_TEST_CASE("what every bridge owes, whatever its options", "", Conf
   check_gradients_of_bridges(*m);
 }
 
+TEST_CASE("a link that mixes layers owes the same") {
+  check_owed<Compose<SmallAnchor<double>, SmallAugment<double>, LayerMap<Link<1, 1>, Link<3, 2>>, TwoMixed>>();
+}
+
+TEST_CASE("a link reads its own layer and those below it, by a softmax of one weight each") {
+  // Where one weight is far above the others, the link reads that layer alone.
+  using Links = LayerMap<Link<2, 2>>;
+  const auto mixed = subject<Compose<SmallAnchor<double>, SmallAugment<double>, Links, ThreeMixed>>(true);
+  const auto tokens = random_tokens(2, 7, 3);
+  const auto check = [&](auto alone, std::size_t layer) {
+    double* weights = mixed->model.bridges[0].mix.mutable_value().mutable_data();
+    for (std::size_t j = 0; j < 3; ++j) weights[j] = j == layer ? 50 : -50;
+    std::map<std::string, ParameterView> of_mixed;
+    for (const ParameterView& p : mixed->parameters()) of_mixed.emplace(p.path, p);
+    for (const ParameterView& p : alone->parameters()) std::copy_n(of_mixed.at(p.path).data, p.size, p.data);
+    CHECK(worst_difference(mixed->logits(tokens, whole(2, 7)), alone->logits(tokens, whole(2, 7))) < 1e-12);
+  };
+  check(subject<Compose<SmallAnchor<double>, SmallAugment<double>, LayerMap<Link<0, 2>>>>(true), 0);
+  check(subject<Compose<SmallAnchor<double>, SmallAugment<double>, LayerMap<Link<1, 2>>>>(true), 1);
+  check(subject<Compose<SmallAnchor<double>, SmallAugment<double>, LayerMap<Link<2, 2>>>>(true), 2);
+}
+
+TEST_CASE("the length of a key says nothing where keys are normalised") {
+  using M = Model<NormedKeysAlone>;
+  const auto s = subject<M>(true);
+  const auto tokens = random_tokens(2, 7, 3);
+  const auto before = s->logits(tokens, whole(2, 7));
+  const auto scale_keys = [&](double by) {
+    for (auto& bridge : s->model.bridges) {
+      auto& w = bridge.k_proj.weight.mutable_value();
+      for (std::size_t i = 0; i < w.size(); ++i) w.mutable_data()[i] *= by;
+    }
+  };
+  scale_keys(8);
+  CHECK(worst_difference(before, s->logits(tokens, whole(2, 7))) < 1e-4);  // but for the norm's epsilon
+  scale_keys(-1);
+  CHECK(worst_difference(before, s->logits(tokens, whole(2, 7))) > 1e-2);
+}
+
 TEST_CASE("the file names every option, and the older presets as it always did") {
   const auto text = [](auto options) {
     return calm::detail::options_text<typename Model<decltype(options)>::bridge_type>();
   };
-  CHECK(text(bridge::Normalised{}) == "heads=4 normalise_query=1 normalise_augment=1 sink=1 recency=0.000000 "
-                                      "recency_octaves=8.000000 mask=causal");
-  CHECK(text(All{}) == "heads=6 normalise_query=1 normalise_augment=1 sink=1 recency=2.000000 "
-                       "recency_octaves=8.000000 mask=causal gate=tanh start=zero_gate normalise_output=1 bias=1 "
-                       "kv_heads=3 width=5 rank=4");
+  CHECK(text(bridge::Normalised{}) ==
+        "heads=4 normalise_query=1 normalise_augment=1 sink=1 recency=0.000000 "
+        "recency_octaves=8.000000 mask=causal");
+  CHECK(text(All{}) ==
+        "heads=6 normalise_query=1 normalise_augment=1 sink=1 recency=2.000000 "
+        "recency_octaves=8.000000 mask=causal gate=tanh start=zero_gate normalise_output=1 bias=1 "
+        "kv_heads=3 width=5 rank=4");
+  CHECK_THAT(text(NormedKeys{}), Catch::EndsWith("mask=causal bias=1 kv_heads=2 normalise_keys=1"));
+  const std::string mixed = calm::detail::options_text<
+      Compose<SmallAnchor<double>, SmallAugment<double>, LayerMap<Link<1, 1>>, TwoMixed>::bridge_type>();
+  CHECK_THAT(mixed, Catch::EndsWith("mask=causal normalise_keys=1 mix=2"));
 }

@@ -193,7 +193,7 @@ inline void randomise(Subject& s, std::uint64_t seed) {
 template <class Model>
 std::unique_ptr<SubjectOf<Model>> subject(bool trained, std::uint64_t seed = 1) {
   auto s = std::make_unique<SubjectOf<Model>>(seed);
-  if (trained) randomise(*s, seed + 10);
+  if (trained) test::randomise(*s, seed + 10);
   return s;
 }
 

@@ -18,15 +18,16 @@ namespace detail {
 /// a: [Batch, Source, Hidden<Augment>] -> [Batch, Time, Hidden<Anchor>]
 template <class Anchor, class Augment, class A, class Device>
 auto own_states(const A& a, const KeyIntervals<Device>& seen) {
-  static_assert(Anchor::config.hidden == Augment::config.hidden,
-                "calm::graft: nothing projects, so both models must have the same hidden width");
   auto last = seen.end.clone();
   for (std::size_t i = 0; i < last.size(); ++i) --last.mutable_data()[i];
   return rename<nn::Hidden<Augment>, nn::Hidden<Anchor>>(pick(a, last));
 }
 
 /// What is common to grafts, which are bridges without parameters.
+template <class Anchor, class Augment>
 struct GraftBase {
+  static_assert(Anchor::config.hidden == Augment::config.hidden,
+                "calm::graft: nothing projects, so both models must have the same hidden width");
   static constexpr std::size_t parameter_count = 0;
   void visit(auto&&) {}
 };
@@ -39,7 +40,7 @@ namespace graft {
 /// h + a
 struct Sum {
   template <class Anchor, class Augment, class T, class Device>
-  struct Bridge : detail::GraftBase {
+  struct Bridge : detail::GraftBase<Anchor, Augment> {
     template <Operand H, Operand A>
     auto operator()(const H&, const A& a, const KeyIntervals<Device>& seen) const {
       return detail::own_states<Anchor, Augment>(a, seen);
@@ -50,7 +51,7 @@ struct Sum {
 /// (h + a) / 2
 struct Mean {
   template <class Anchor, class Augment, class T, class Device>
-  struct Bridge : detail::GraftBase {
+  struct Bridge : detail::GraftBase<Anchor, Augment> {
     template <Operand H, Operand A>
     auto operator()(const H& h, const A& a, const KeyIntervals<Device>& seen) const {
       return scale(detail::own_states<Anchor, Augment>(a, seen) + scale(h, -1), 0.5);
@@ -61,7 +62,7 @@ struct Mean {
 /// a, within the rounding of h + (a - h)
 struct Replace {
   template <class Anchor, class Augment, class T, class Device>
-  struct Bridge : detail::GraftBase {
+  struct Bridge : detail::GraftBase<Anchor, Augment> {
     template <Operand H, Operand A>
     auto operator()(const H& h, const A& a, const KeyIntervals<Device>& seen) const {
       return detail::own_states<Anchor, Augment>(a, seen) + scale(h, -1);
