@@ -4,7 +4,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
 packages=(g++ cmake ninja-build ccache libeigen3-dev libboost-dev nlohmann-json3-dev libssl-dev libcli11-dev libfmt-dev
-  catch2 libbenchmark-dev)
+  catch2 libbenchmark-dev libpcre2-dev libutf8proc-dev)
 
 say() { printf '\n== %s\n' "$*"; }
 
