@@ -1,0 +1,103 @@
+// Random compositions: what is drawn, and what each must hold to.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include "compose/owed.hpp"
+#include "property/pool.hpp"
+#include "property/random.hpp"
+#include "property/types.hpp"
+
+namespace calm::test {
+
+namespace {
+
+constexpr std::array arrangements{Arrangement::right, Arrangement::left, Arrangement::packed};
+
+/// Each link as it is, off, or scaled; at least one of them not off.
+void draw_scales(Subject& s, std::uint64_t seed) {
+  static constexpr std::array<double, 6> choices{1, 1, 1, 0, 0.5, -2};
+  const auto scales = s.scales();
+  for (std::size_t i = 0; i < scales.size(); ++i) *scales[i] = choices[below(seed, 51, i, choices.size())];
+  *scales[below(seed, 52, 0, s.links)] = 1;
+}
+
+void check_run(std::uint64_t seed, MakeSubject make) {
+  const auto s = make(seed), fresh = make(seed);
+  const Arrangement how = arrangements[below(seed, 53, 0, 3)];
+  const Texts texts = random_texts(1 + below(seed, 54, 0, 4), longest_text, s->vocab, seed);
+  const Arranged batch = arrange(texts, how);
+  INFO("texts: " << texts.size() << ", arrangement " << static_cast<int>(how));
+
+  check_is_anchor(*fresh, batch);
+  randomise(*s, seed + 100);
+  s->set_scales(0);
+  check_is_anchor(*s, batch);
+  draw_scales(*s, seed);
+
+  for (std::size_t i = 0; i < s->scales().size(); ++i) *fresh->scales()[i] = *s->scales()[i];
+  check_owed(*s, *fresh, texts, how, seed);
+}
+
+}  // namespace
+
+void check_type(std::uint64_t type, MakeSubject make) {
+  const auto s = make(type);
+  INFO("composition " << type << "\n" << s->description());
+  std::size_t counted = 0;
+  for (const ParameterView& p : s->parameters()) counted += p.size;
+  CHECK(counted == s->trainable);
+  check_can_learn(*s, arrange(random_texts(3, longest_text, s->vocab, type), Arrangement::right));
+  for (std::uint64_t run = 0; run < runs_per_type; ++run) {
+    INFO("run " << run);
+    check_run(1000 * type + run, make);
+  }
+}
+
+}  // namespace calm::test
+
+// What is never drawn is never tested.
+TEST_CASE("every option of a bridge and every way to join them is drawn") {
+  using namespace calm;
+  using namespace calm::test;
+  std::array<std::size_t, 7> kinds{};
+  std::array<std::size_t, 3> masks{};
+  std::array<std::size_t, 4> gates{};
+  std::map<std::string, std::size_t> drawn;
+  for (std::uint64_t type = 0; type < CALM_PROPERTY_TYPES; ++type) {
+    const Plan plan = draw_plan(type);
+    ++kinds[static_cast<std::size_t>(plan.kind)];
+    for (std::size_t i = 0; i < plan.parts; ++i) {
+      const BridgeConfig& c = plan.bridge[i];
+      ++masks[static_cast<std::size_t>(c.mask)];
+      ++gates[static_cast<std::size_t>(c.gate)];
+      drawn["raw anchor"] += !c.normalise_query;
+      drawn["raw augment"] += !c.normalise_augment;
+      drawn["normalised keys"] += c.normalise_keys;
+      drawn["normalised output"] += c.normalise_output;
+      drawn["zero gate"] += c.start == BridgeStart::zero_gate;
+      drawn["no sink"] += !c.sink;
+      drawn["bias"] += c.bias;
+      drawn["recency"] += c.recency > 0;
+      drawn["shared keys"] += c.kv_heads > 0;
+      drawn["width"] += c.width > 0;
+      drawn["rank"] += c.rank > 0;
+      drawn["mix"] += c.mix > 1;
+      drawn["one width"] += pool_configs[plan.anchor].hidden == pool_configs[plan.augment[i]].hidden;
+      drawn["several links"] += plan.maps[i].there.size > 1;
+    }
+  }
+  if (CALM_PROPERTY_TYPES < 40) return;
+  for (const std::size_t n : kinds) CHECK(n >= 2);
+  for (const std::size_t n : masks) CHECK(n >= 2);
+  for (const std::size_t n : gates) CHECK(n >= 2);
+  for (const auto& [what, n] : drawn) {
+    INFO(what);
+    CHECK(n >= 2);
+  }
+}
