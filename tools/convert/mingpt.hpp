@@ -75,6 +75,8 @@ inline void convert_mingpt(const std::string& from, const std::string& directory
                             {"n_positions", config.count("block_size")},
                             {"activation_function", "gelu_new"},
                             {"layer_norm_epsilon", 1e-5},
+                            {"bos_token_id", nullptr},
+                            {"eos_token_id", nullptr},
                             {"tie_word_embeddings", false}};
   std::filesystem::create_directories(directory);
   writer.save(directory + "/model.safetensors");
