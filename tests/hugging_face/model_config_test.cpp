@@ -117,6 +117,8 @@ TEST_CASE("what calm does not know is refused by name") {
   check_refused("gpt2-a", {{"scale_attn_by_inverse_layer_idx", true}}, "scale_attn_by_inverse_layer_idx", "false");
   check_refused("gemma3_text-a", {{"use_bidirectional_attention", true}}, "use_bidirectional_attention", "false");
   check_refused("llama-a", {{"attention_multiplier", 0.5}}, "attention_multiplier", "an unknown field");
+  check_refused("llama-a", {{"rope_interleaved", true}}, "rope_interleaved", "expected false");
+  CHECK_NOTHROW(changed("qwen2-a", {{"use_mrope", false}, {"rope_interleaved", false}, {"is_llama_config", true}}));
   check_refused("phi3-a", {{"rope_parameters", {{"rope_type", "longrope"}, {"long_factor", json::array()}}}},
                 "rope_parameters.rope_type", "'longrope'");
 }
