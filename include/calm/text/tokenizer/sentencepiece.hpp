@@ -162,7 +162,7 @@ inline Tokenizer make_sentencepiece(const SentencePieceModel& model, const std::
 /// as SentencePiece does. Throws `Error` with the byte where something is damaged or not supported.
 ///
 /// A unigram model sums the scores of the whole text in fp32, so on texts beyond some 80 kB in one call, where the sums
-/// leave no bits for small differences, a few words of ten thousand are cut otherwise than by SentencePiece 0.2.3;
+/// leave no bits for small differences, one or two words of a thousand are cut otherwise than by SentencePiece 0.2.3;
 /// encode long texts line by line.
 inline Tokenizer load_sentencepiece(const std::string& path) {
   return detail::make_sentencepiece(detail::read_sentencepiece_model(detail::read_all(path), path), path);
