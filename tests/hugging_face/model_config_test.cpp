@@ -119,6 +119,7 @@ TEST_CASE("what calm does not know is refused by name") {
   check_refused("llama-a", {{"attention_multiplier", 0.5}}, "attention_multiplier", "an unknown field");
   check_refused("llama-a", {{"rope_interleaved", true}}, "rope_interleaved", "expected false");
   CHECK_NOTHROW(changed("qwen2-a", {{"use_mrope", false}, {"rope_interleaved", false}, {"is_llama_config", true}}));
+  CHECK_NOTHROW(changed("gemma2-a", {{"sliding_window_size", 5}, {"cache_implementation", "hybrid"}}));
   check_refused("phi3-a", {{"rope_parameters", {{"rope_type", "longrope"}, {"long_factor", json::array()}}}},
                 "rope_parameters.rope_type", "'longrope'");
 }

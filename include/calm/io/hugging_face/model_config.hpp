@@ -28,20 +28,20 @@ struct ModelConfig {
 namespace detail {
 
 /// Fields that change nothing of what a model computes: training, tokens of the tokenizer, bookkeeping.
-inline constexpr std::array<std::string_view, 70> idle_fields{
-    "architectures", "attention_dropout", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens", "bos_token_id",
-    "cache_implementation", "chunk_size_feed_forward", "diversity_penalty", "do_sample", "dtype", "early_stopping",
-    "embd_pdrop", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty", "finetuning_task",
-    "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout", "id2label",
-    "initializer_range", "is_decoder", "is_llama_config", "keys_to_ignore_at_inference", "label2id", "length_penalty",
-    "max_length", "min_length", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_return_sequences",
-    "original_max_position_embeddings", "output_attentions", "output_hidden_states", "output_scores", "pad_token_id",
-    "prefix", "pretraining_tp", "problem_type", "remove_invalid_values", "reorder_and_upcast_attn",
-    "repetition_penalty", "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "summary_activation",
-    "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj", "suppress_tokens",
-    "task_specific_params", "temperature", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript",
-    "transformers.js_config", "transformers_version", "typical_p", "unk_token_id", "unsloth_fixed", "unsloth_version",
-    "use_cache"};
+inline constexpr std::array<std::string_view, 72> idle_fields{
+    "architectures", "attention_dropout", "attn_implementation", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens",
+    "bos_token_id", "cache_implementation", "chunk_size_feed_forward", "diversity_penalty", "do_sample", "dtype",
+    "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
+    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout",
+    "id2label", "initializer_range", "is_decoder", "is_llama_config", "keys_to_ignore_at_inference", "label2id",
+    "length_penalty", "max_length", "min_length", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams",
+    "num_return_sequences", "original_max_position_embeddings", "output_attentions", "output_hidden_states",
+    "output_scores", "pad_token_id", "prefix", "pretraining_tp", "problem_type", "remove_invalid_values",
+    "reorder_and_upcast_attn", "repetition_penalty", "resid_pdrop", "return_dict", "return_dict_in_generate",
+    "sep_token_id", "sliding_window_size", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
+    "summary_type", "summary_use_proj", "suppress_tokens", "task_specific_params", "temperature", "tokenizer_class",
+    "top_k", "top_p", "torch_dtype", "torchscript", "transformers.js_config", "transformers_version", "typical_p",
+    "unk_token_id", "unsloth_fixed", "unsloth_version", "use_cache"};
 
 inline nn::TransformerConfig read_gpt2(JsonFields& f) {
   nn::TransformerConfig c;
