@@ -11,7 +11,7 @@ namespace {
 
 using namespace kv;
 
-TEST_CASE("--retrain repeated after an interruption makes only what it had not made, and then begins anew") {
+TEST_CASE("a --retrain that is repeated after an interruption makes only what it had not made, and then begins anew") {
   const calm::test::TemporaryFolder folder;
   Settings settings;
   settings.bases = settings.out = folder / "";
