@@ -28,9 +28,6 @@ struct JointHeads {
 /// The same bridge without a sink of its own.
 template <class Options>
 struct WithoutSink {
-  static_assert(requires { Options::config; },
-                "calm::join::JointSoftmax: bridges of a user's own have no scores to share a softmax by; give join::Sum "
-                "or join::Router");
   static constexpr BridgeConfig config = [] {
     BridgeConfig c;
     if constexpr (requires { Options::config; }) c = Options::config;  // one error, not many
@@ -40,6 +37,9 @@ struct WithoutSink {
 };
 template <class Options>
 struct WithoutSinkOf {
+  static_assert(requires { Options::config; },
+                "calm::join::JointSoftmax: bridges of a user's own have no scores to share a softmax by; give join::Sum "
+                "or join::Router");
   using type = WithoutSink<Options>;
 };
 template <class Options>
