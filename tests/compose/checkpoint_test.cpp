@@ -79,7 +79,7 @@ Step step_of(Model& model, std::size_t every) {
 TEMPLATE_TEST_CASE("checkpointed blocks give the same bits in less memory", "", Composed, Trained, Lora) {
   const auto model = make<TestType>();
   const Step plain = step_of(*model, 0);
-  for (const std::size_t every : {1, 3, 100}) {
+  for (const std::size_t every : {1u, 3u, 100u}) {
     const Step less = step_of(*model, every);
     CAPTURE(every, plain.peak, less.peak);
     CHECK(less.loss == plain.loss);
