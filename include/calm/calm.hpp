@@ -1,4 +1,4 @@
-/// \file  Everything.
+/// \file  Everything but Hugging Face directories (calm/hugging_face.hpp) and tokenizers (calm/text/tokenizer.hpp).
 #pragma once
 
 #include "calm/compose.hpp"

@@ -3,7 +3,6 @@
 
 #include "calm/compose/ablation.hpp"
 #include "calm/compose/attention_weights.hpp"
-#include "calm/compose/bridge_directory.hpp"
 #include "calm/compose/bridge_file.hpp"
 #include "calm/compose/compose.hpp"
 #include "calm/compose/cost.hpp"

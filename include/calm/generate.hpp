@@ -4,7 +4,6 @@
 #include "calm/generate/beam.hpp"
 #include "calm/generate/decoder.hpp"
 #include "calm/generate/generate.hpp"
-#include "calm/generate/generation_config.hpp"
 #include "calm/generate/policies.hpp"
 #include "calm/generate/proxy_tuning.hpp"
 #include "calm/generate/sample.hpp"

@@ -1,7 +1,6 @@
 /// \file  Files: safetensors and whole modules.
 #pragma once
 
-#include "calm/io/hugging_face.hpp"
 #include "calm/io/module_file.hpp"
 #include "calm/io/record_file.hpp"
 #include "calm/io/safetensors.hpp"

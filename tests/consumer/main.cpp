@@ -1,5 +1,6 @@
 // A stranger's program: the header, an operation, a model whose specification the build wrote, the version.
 #include <calm/calm.hpp>
+#include <calm/hugging_face.hpp>
 #include <iostream>
 
 #include "llama_b.hpp"
