@@ -76,7 +76,9 @@ struct Trunk {
         while (i < last && S::config.is_local(i) == local) ++i;
         return i;
       };
-      const Layout<Device> near = windowed(layout, S::config.window);
+      bool any_local = false;
+      for (std::size_t i = first; i < last; ++i) any_local = any_local || S::config.is_local(i);
+      const Layout<Device> near = any_local ? windowed(layout, S::config.window) : layout;
       const auto layout_of = [&](std::size_t i) -> const auto& { return S::config.is_local(i) ? near : layout; };
       std::size_t next = std::max(first, end_of(first));
       auto y = run_blocks(std::move(x), first, next, layout_of(first), caches);
