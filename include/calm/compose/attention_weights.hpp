@@ -70,11 +70,16 @@ auto bridge_attention(const Bridge& bridge, const H& h, const From& source, cons
     const auto bounds = kernel::detail::bounds_of(rule, keys, b * time + t);
     A* const scores = w.keys.mutable_data() + row * keys;
     for (std::size_t j = bounds.begin; j < bounds.end; ++j) {
+      if (j >= bounds.hole_begin && j < bounds.hole_end) {
+        scores[j] = -std::numeric_limits<A>::infinity();
+        continue;
+      }
+      const std::size_t place = j < bounds.hole_end ? j : j - bounds.hole();
       const T* const query = q.data() + ((b * time + t) * heads + head) * width;
       const T* const key = k.data() + ((b * keys + j) * key_heads + head / group) * width;
       A sum = 0;
       for (std::size_t c = 0; c < width; ++c) sum += static_cast<A>(query[c]) * static_cast<A>(key[c]);
-      scores[j] = sum * rule.scale - form.slope[head] * std::abs(static_cast<A>(bounds.center) - static_cast<A>(j));
+      scores[j] = sum * rule.scale - form.slope[head] * std::abs(static_cast<A>(bounds.center) - static_cast<A>(place));
     }
     if constexpr (Bridge::config.sink) {
       const A sink = static_cast<A>(bridge.sink.value()[head]);

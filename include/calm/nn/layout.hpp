@@ -145,7 +145,12 @@ Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
   Index* begin = l.keys.begin.mutable_data();
   for (std::size_t i = 0; i < l.position.size(); ++i) {
     const Index own = layout.keys.begin.defined() ? layout.keys.begin[i] : 0;
-    begin[i] = std::max(own, layout.keys.end[i] - static_cast<Index>(window));
+    Index first = layout.keys.end[i] - static_cast<Index>(window);
+    // Where the text forks, the window goes on before the hole.
+    if (layout.keys.hole_end.defined() && first < layout.keys.hole_end[i]) {
+      first -= layout.keys.hole_end[i] - layout.keys.hole_begin[i];
+    }
+    begin[i] = std::max(own, first);
   }
   return l;
 }

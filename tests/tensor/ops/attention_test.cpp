@@ -1,5 +1,6 @@
 #include "calm/tensor/ops/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -39,15 +40,47 @@ KeyIntervals<Cpu> mixed_mask() {
   return mask;
 }
 
+/// The same with holes: between keys, at the beginning, at the end, none, over all keys, and one beyond them.
+KeyIntervals<Cpu> mask_with_holes() {
+  const Shape<Batch, Time> shape(batch, queries);
+  KeyIntervals<Cpu> mask;
+  mask.begin = Indices<Batch, Time>::from(shape, {0, 1, 0, 0, 1, 2});
+  mask.end = Indices<Batch, Time>::from(shape, {4, 4, 5, 3, 3, 5});
+  mask.hole_begin = Indices<Batch, Time>::from(shape, {1, 1, 3, 0, 0, 4});
+  mask.hole_end = Indices<Batch, Time>::from(shape, {3, 2, 5, 0, 4, 4});
+  return mask;
+}
+
+struct Place {
+  bool seen;
+  double away;
+};
+
+/// Whether query `row` sees key j, and how far it is from where the query stands.
+Place place_of(const KeyIntervals<Cpu>& mask, std::size_t row, Index j) {
+  const Index begin = mask.begin[row], end = mask.end[row];
+  const auto in_hole = [&](Index x) {
+    return mask.hole_end.defined() && x >= mask.hole_begin[row] && x < mask.hole_end[row];
+  };
+  const auto number = [&](Index x) {  // of the keys before x that are not in the hole
+    Index n = 0;
+    for (Index y = 0; y < x; ++y) n += !(in_hole(y) && y >= begin);
+    return n;
+  };
+  const Index own = mask.center.defined() ? mask.center[row] : number(end) - 1;
+  return {j >= begin && j < end && !in_hole(j), std::abs(static_cast<double>(own - number(j)))};
+}
+
 /// softmax with a sink written out in words, one number at a time.
 double reference(const Q& q, const K& k, const K& v, const KeyIntervals<Cpu>& mask, const AttentionOptions<2>& options,
                  const Sink* sink, std::size_t b, std::size_t i, std::size_t h, std::size_t c) {
   double above = 0, below = sink ? std::exp((*sink)[h]) : 0;
   const std::size_t row = b * queries + i;
-  for (auto j = static_cast<std::size_t>(mask.begin[row]); j < static_cast<std::size_t>(mask.end[row]); ++j) {
+  for (std::size_t j = 0; j < keys; ++j) {
+    const auto [seen, away] = place_of(mask, row, static_cast<Index>(j));
+    if (!seen) continue;
     double score = 0;
     for (std::size_t x = 0; x < 4; ++x) score += q[(row * 2 + h) * 4 + x] * k[(b * keys + j) * 4 + x];
-    const double away = std::abs(static_cast<double>(mask.center[row]) - static_cast<double>(j));
     score /= 2;
     if (options.softcap > 0) score = options.softcap * std::tanh(score / options.softcap);
     const double weight = std::exp(score - options.recency[h] * away);
@@ -68,7 +101,7 @@ struct Operands {
 
 TEST_CASE("attention is a softmax over each query's interval, with and without a sink") {
   const Operands o;
-  const auto mask = mixed_mask();
+  const auto mask = GENERATE(mixed_mask(), mask_with_holes());
   const auto options = GENERATE(AttentionOptions<2>{.recency = {0.5, 0}},
                                 AttentionOptions<2>{.softcap = 0.4, .recency = {0.5, 0}});
   const Sink sink = o.sink.value();
@@ -100,9 +133,7 @@ TEST_CASE("attention over more keys than a block holds") {
   const auto q = random_tensor<Short>(Short::shape_type(1, 1), 1);
   const auto k = random_tensor<Long>(Long::shape_type(1, n), 2), v = random_tensor<Long>(Long::shape_type(1, n), 3);
   const auto sink = Doubles<One>::full({}, 1.5);
-  KeyIntervals<Cpu> mask{.end = Indices<Batch, Time>::full(Shape<Batch, Time>(1, 1), static_cast<Index>(n)),
-                         .begin = {},
-                         .center = {}};
+  KeyIntervals<Cpu> mask{.end = Indices<Batch, Time>::full(Shape<Batch, Time>(1, 1), static_cast<Index>(n))};
   double above = 0, below = std::exp(1.5);
   for (std::size_t j = 0; j < n; ++j) {
     const double weight = std::exp((q[0] * k[2 * j] + q[1] * k[2 * j + 1]) / std::sqrt(2.0));
@@ -112,9 +143,48 @@ TEST_CASE("attention over more keys than a block holds") {
   CHECK(attention(q, k, v, mask, {}, sink)[0] == Approx(above / below));
 }
 
+TEST_CASE("keys in a hole are as if they were not there, over many blocks of keys and queries") {
+  using Short = Doubles<Batch, Time, Two, Narrow>;
+  using Long = Doubles<Batch, Source, One, Narrow>;
+  const std::size_t n = 300, cut = GENERATE(1u, 64u, 100u, 170u), time = 70;
+  const std::size_t from = GENERATE(0u, 5u, 64u, 127u), kept = n - cut;
+  auto q = random_parameter<Short>(Short::shape_type(1, time), 1);
+  auto k = random_parameter<Long>(Long::shape_type(1, n), 2), v = random_parameter<Long>(Long::shape_type(1, n), 3);
+  const auto without = [&](const Long& x) {
+    Long y(Long::shape_type(1, kept));
+    for (std::size_t i = 0; i < 4 * kept; ++i) y.mutable_data()[i] = x[i < 4 * from ? i : i + 4 * cut];
+    return y;
+  };
+  TrainableParameter<Long> short_k, short_v;
+  short_k.assign(without(k.value()));
+  short_v.assign(without(v.value()));
+  const Shape<Batch, Time> shape(1, time);
+  const auto all = [&](std::size_t x) { return Indices<Batch, Time>::full(shape, static_cast<Index>(x)); };
+  KeyIntervals<Cpu> holed{.end = all(n), .hole_begin = all(from), .hole_end = all(from + cut)};
+  KeyIntervals<Cpu> whole{.end = all(kept)};
+  for (std::size_t i = 0; i < time; ++i) {  // queries that see less and less
+    holed.end.mutable_data()[i] -= static_cast<Index>(std::min(i, kept - from));
+    whole.end.mutable_data()[i] -= static_cast<Index>(std::min(i, kept - from));
+  }
+  const AttentionOptions<2> options{.recency = {0.05, 0}};
+  Tape<Cpu> tape;
+  const auto recording = tape.record();
+  const auto a = attention(q(), k(), v(), holed, options);
+  const auto b = attention(q(), short_k(), short_v(), whole, options);
+  for (std::size_t i = 0; i < value(a).size(); ++i) CHECK(value(a)[i] == Approx(value(b)[i]).margin(1e-12));
+  backward(sum(a * a) + sum(b * b));
+  const double *dk = k.gradient(), *dv = v.gradient();
+  for (std::size_t i = 0; i < 4 * n; ++i) {
+    const bool gone = i >= 4 * from && i < 4 * (from + cut);
+    const std::size_t j = i < 4 * from ? i : i - 4 * cut;
+    CHECK(dk[i] == Approx(gone ? 0 : short_k.gradient()[j]).margin(1e-12));
+    CHECK(dv[i] == Approx(gone ? 0 : short_v.gradient()[j]).margin(1e-12));
+  }
+}
+
 TEST_CASE("the log-sum-exp of what each query sees") {
   const Operands o;
-  const auto mask = mixed_mask();
+  const auto mask = GENERATE(mixed_mask(), mask_with_holes());
   const AttentionOptions<2> options{.scale = 0.5, .recency = {0.5, 0}};
   const auto bare = attention(o.q.value(), o.k.value(), o.v.value(), mask, options);
   const auto [out, lse] = attention_with_lse(o.q.value(), o.k.value(), o.v.value(), mask, options);
@@ -123,12 +193,13 @@ TEST_CASE("the log-sum-exp of what each query sees") {
   for (std::size_t row = 0; row < batch * queries; ++row) {
     for (std::size_t h = 0; h < 2; ++h) {
       double below = 0;
-      for (auto j = static_cast<std::size_t>(mask.begin[row]); j < static_cast<std::size_t>(mask.end[row]); ++j) {
+      for (std::size_t j = 0; j < keys; ++j) {
+        const auto [seen, away] = place_of(mask, row, static_cast<Index>(j));
+        if (!seen) continue;
         double score = 0;
         for (std::size_t x = 0; x < 4; ++x) {
           score += o.q.value()[(row * 2 + h) * 4 + x] * o.k.value()[(row / queries * keys + j) * 4 + x];
         }
-        const double away = std::abs(static_cast<double>(mask.center[row]) - static_cast<double>(j));
         below += std::exp(score / 2 - options.recency[h] * away);
       }
       if (below > 0) CHECK(lse[row * 2 + h] == Approx(std::log(below)));
@@ -139,7 +210,7 @@ TEST_CASE("the log-sum-exp of what each query sees") {
 
 TEST_CASE("gradients of attention") {
   Operands o;
-  const auto mask = mixed_mask();
+  const auto mask = GENERATE(mixed_mask(), mask_with_holes());
   check_gradients([&](const auto& q, const auto& k, const auto& v) { return attention(q, k, v, mask); }, o.q, o.k, o.v);
   check_gradients(
       [&](const auto& q, const auto& k, const auto& v) {
@@ -155,7 +226,7 @@ TEST_CASE("gradients of attention") {
 
 TEST_CASE("gradients of attention with a sink") {
   Operands o;
-  const auto mask = mixed_mask();
+  const auto mask = GENERATE(mixed_mask(), mask_with_holes());
   check_gradients(
       [&](const auto& q, const auto& k, const auto& v, const auto& sink) {
         return attention(q, k, v, mask, {.recency = {0.5, 0}}, sink);

@@ -23,9 +23,10 @@ struct AttentionExtents {
   std::size_t batch, queries, keys, heads, kv_heads, width;
 };
 
-/// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - j| for
-/// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The three [batch, queries] arrays bound the keys;
-/// begin = null: 0, center = null: end - 1.
+/// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - p(j)| for
+/// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The [batch, queries] arrays bound the keys; begin =
+/// null: 0, center = null: p(end - 1). Keys from hole_begin_i to hole_end_i, if these are given, do not count, and p(j),
+/// the place of a key among those that do, leaves them out: p(j) = j before the hole, j - its length behind it.
 template <class A>
 struct AttentionRule {
   const Index* begin;
@@ -34,6 +35,8 @@ struct AttentionRule {
   const A* slope;  ///< [heads], or null: no bias
   A scale;
   A softcap;  ///< 0: none
+  const Index* hole_begin = nullptr;
+  const Index* hole_end = nullptr;
 };
 
 namespace detail {
@@ -72,11 +75,55 @@ void pack_transposed(std::size_t rows, std::size_t width, std::size_t stride, co
   }
 }
 
-/// Turns the products of one query with keys j0 + [lo, hi) into scores; with `steep`, also into how fast each score
-/// grows with its product.
+/// The keys of one query, clamped to those that exist. A hole stands inside of them or is empty.
+struct KeyBounds {
+  std::size_t begin, end;
+  Index center;
+  std::size_t hole_begin = 0, hole_end = 0;
+
+  std::size_t hole() const { return hole_end - hole_begin; }
+};
+
 template <class A>
-void score_block(const AttentionRule<A>& rule, std::size_t head, Index center, std::size_t j0, std::size_t lo,
-                 std::size_t hi, A* s, A* steep = nullptr) {
+KeyBounds bounds_of(const AttentionRule<A>& rule, std::size_t keys, std::size_t row) {
+  Index end = std::min(rule.end[row], static_cast<Index>(keys));
+  Index begin = rule.begin ? std::max<Index>(0, rule.begin[row]) : 0;
+  Index from = 0, to = 0;
+  if (rule.hole_end != nullptr) {
+    from = std::max(rule.hole_begin[row], begin), to = std::min(rule.hole_end[row], end);
+    if (to <= from) from = to = 0;
+  }
+  const Index center = rule.center ? rule.center[row] : rule.end[row] - 1 - (to - from);
+  if (to > from && to == end) end = from, from = to = 0;  // such a hole only makes the interval shorter
+  if (end <= begin) return {0, 0, center};
+  return {static_cast<std::size_t>(begin), static_cast<std::size_t>(end), center, static_cast<std::size_t>(from),
+          static_cast<std::size_t>(to)};
+}
+
+/// The overlap of a query's keys with the block [j0, j0 + key_block), relative to j0; and of its hole, where keys of it
+/// stand on both sides.
+struct BlockRange {
+  std::size_t lo = 0, hi = 0, hole_lo = 0, hole_hi = 0;
+  BlockRange() = default;
+  BlockRange(const KeyBounds& b, std::size_t j0) : lo(within(b.begin, j0)), hi(within(b.end, j0)) {
+    if (b.hole() == 0) return;
+    hole_lo = within(b.hole_begin, j0), hole_hi = within(b.hole_end, j0);
+    if (hole_lo <= lo) lo = std::max(lo, hole_hi);
+    if (hole_hi >= hi) hi = std::min(hi, hole_lo);
+    if (hole_lo <= lo || hole_hi >= hi) hole_lo = hole_hi = 0;
+  }
+  bool empty() const { return hi <= lo; }
+
+ private:
+  static std::size_t within(std::size_t key, std::size_t j0) { return key > j0 ? std::min(key - j0, key_block) : 0; }
+};
+
+/// Turns the products of one query with the keys of `range` in the block at j0 into scores, those in its hole into -∞;
+/// with `steep`, also into how fast each score grows with its product.
+template <class A>
+void score_block(const AttentionRule<A>& rule, std::size_t head, const KeyBounds& bounds, std::size_t j0,
+                 const BlockRange& range, A* s, A* steep = nullptr) {
+  const std::size_t lo = range.lo, hi = range.hi;
   for (std::size_t j = lo; j < hi; ++j) s[j] *= rule.scale;
   if (steep) std::fill(steep + lo, steep + hi, rule.scale);
   if (rule.softcap > 0) {
@@ -86,37 +133,19 @@ void score_block(const AttentionRule<A>& rule, std::size_t head, Index center, s
       if (steep) steep[j] *= (A(1) - t) * (A(1) + t);
     }
   }
-  if (rule.slope == nullptr) return;
-  const A slope = rule.slope[head];
-  for (std::size_t j = lo; j < hi; ++j) {
-    s[j] -= slope * std::abs(static_cast<A>(center) - static_cast<A>(j0 + j));
+  if (rule.slope != nullptr) {
+    const A slope = rule.slope[head];
+    const auto lean = [&](std::size_t first, std::size_t last, std::size_t left_out) {
+      const A center = static_cast<A>(bounds.center) + static_cast<A>(left_out);
+      for (std::size_t j = first; j < last; ++j) s[j] -= slope * std::abs(center - static_cast<A>(j0 + j));
+    };
+    const std::size_t split = bounds.hole_end > j0 ? std::min(bounds.hole_end - j0, key_block) : 0;
+    const std::size_t behind = bounds.hole() == 0 ? hi : std::clamp(split, lo, std::max(lo, hi));
+    lean(lo, behind, 0);
+    lean(behind, hi, bounds.hole());
   }
+  std::fill(s + range.hole_lo, s + range.hole_hi, -std::numeric_limits<A>::infinity());
 }
-
-/// The keys of one query, clamped to those that exist.
-struct KeyBounds {
-  std::size_t begin, end;
-  Index center;
-};
-
-template <class A>
-KeyBounds bounds_of(const AttentionRule<A>& rule, std::size_t keys, std::size_t row) {
-  const Index end = std::min(rule.end[row], static_cast<Index>(keys));
-  const Index begin = rule.begin ? std::max<Index>(0, rule.begin[row]) : 0;
-  const Index center = rule.center ? rule.center[row] : rule.end[row] - 1;
-  if (end <= begin) return {0, 0, center};
-  return {static_cast<std::size_t>(begin), static_cast<std::size_t>(end), center};
-}
-
-/// The overlap of a query's keys with the block [j0, j0 + key_block), relative to j0.
-struct BlockRange {
-  std::size_t lo = 0, hi = 0;
-  BlockRange() = default;
-  BlockRange(const KeyBounds& b, std::size_t j0)
-      : lo(b.begin > j0 ? std::min(b.begin - j0, key_block) : 0),
-        hi(b.end > j0 ? std::min(b.end - j0, key_block) : 0) {}
-  bool empty() const { return hi <= lo; }
-};
 
 /// The keys of a few neighbouring queries in the block of keys at j0: each query's own, and from the first to the last
 /// of them all.
@@ -142,7 +171,10 @@ void clear_unseen(const KeyBounds* bounds, std::size_t queries, std::size_t j0, 
   bool seen[key_block] = {};
   for (std::size_t i = 0; i < queries; ++i) {
     const BlockRange range(bounds[i], j0);
-    if (!range.empty()) std::fill(seen + range.lo, seen + range.hi, true);
+    if (range.empty()) continue;
+    const std::size_t first = range.hole_hi > range.hole_lo ? range.hole_lo : range.hi;
+    std::fill(seen + range.lo, seen + first, true);
+    std::fill(seen + std::max(first, range.hole_hi), seen + range.hi, true);
   }
   for (std::size_t j = 0; j < keys; ++j) {
     if (!seen[j]) std::fill_n(v + j * width, width, A(0));
@@ -178,6 +210,7 @@ void weigh(const BlockRange& range, std::size_t width, A* s, RunningSoftmax<A>& 
   for (std::size_t j = 0; j < key_block; ++j) s[j] = fast_exp(s[j] - high);
   std::fill(s, s + range.lo, A(0));
   std::fill(s + range.hi, s + key_block, A(0));
+  std::fill(s + range.hole_lo, s + range.hole_hi, A(0));
   auto total = L::load(s);
   for (std::size_t j = L::count; j < key_block; j += L::count) total += L::load(s + j);
   for (std::size_t l = 0; l < L::count; ++l) soft.sum += total[l];
@@ -226,7 +259,7 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
           std::fill_n(row, key_block, A(0));
           continue;
         }
-        score_block(rule, h, bounds[i + r].center, j0, range.own[r].lo, range.own[r].hi, row);
+        score_block(rule, h, bounds[i + r], j0, range.own[r], row);
         weigh(range.own[r], width, row, soft[i + r], acc + (i + r) * width);
       }
       add_product(rows, width, range.all.hi - range.all.lo, {s + range.all.lo, key_block, 1},

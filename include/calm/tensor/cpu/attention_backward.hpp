@@ -43,8 +43,9 @@ void rebuild_scores(const AttentionRule<A>& rule, std::size_t width, std::size_t
   for (std::size_t r = i; r < i + rows; ++r) {
     const BlockRange own(bounds[r], j0);
     A *p = w.p + r * key_block, *ds = w.ds + r * key_block;
-    score_block(rule, head, bounds[r].center, j0, own.lo, own.hi, p, steep);
+    score_block(rule, head, bounds[r], j0, own, p, steep);
     for (std::size_t j = own.lo; j < own.hi; ++j) p[j] = fast_exp(p[j] - lse[r]);
+    std::fill(p + own.hole_lo, p + own.hole_hi, A(0));
     for (std::size_t j = own.lo; j < own.hi; ++j) ds[j] = p[j] * (ds[j] - delta[r]) * steep[j];
     for (A* x : {p, ds}) {
       std::fill(x, x + std::min(own.lo, own.hi), A(0));

@@ -17,14 +17,17 @@
 namespace calm {
 
 /// A mask is an interval of keys per query: query i of a sequence sees keys begin_i <= j < end_i. Causal order, padding
-/// on either side, prefixes, an encoder's whole prompt, windows and packed texts are all intervals.
+/// on either side, prefixes, an encoder's whole prompt, windows and packed texts are all intervals. A text that forks,
+/// one continuation beside another, is an interval with a hole.
 template <class Device>
 struct KeyIntervals {
   using Bounds = Tensor<Index, Device, Batch, Time>;
 
   Bounds end;
-  Bounds begin;   ///< undefined: every interval begins at key 0
-  Bounds center;  ///< where the query itself stands among the keys, for the recency bias; undefined: at end - 1
+  Bounds begin = {};   ///< undefined: every interval begins at key 0
+  Bounds center = {};  ///< where the query itself stands among the keys, for the recency bias; undefined: at the last
+  /// Keys from hole_begin_i to hole_end_i are not seen either, and places among the keys leave them out. Undefined: none.
+  Bounds hole_begin = {}, hole_end = {};
 };
 
 /// How scores are formed.
@@ -80,7 +83,8 @@ struct AttentionForm {
   }
   template <class Device>
   kernel::AttentionRule<A> rule(const KeyIntervals<Device>& mask) const {
-    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale, softcap};
+    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale, softcap,
+            mask.hole_begin.data(), mask.hole_end.data()};
   }
 };
 
