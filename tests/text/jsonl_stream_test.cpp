@@ -1,6 +1,7 @@
 #include "calm/train/jsonl_stream.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 #include <string>
 #include <vector>
@@ -137,4 +138,70 @@ TEST_CASE("examples with nothing to predict are refused by line") {
                     Contains("data:2: expected at least 2 tokens") && Contains("found 1 tokens"));
   JsonlStream no_answer(file_of(folder, "{\"prompt\": \"abc\", \"completion\": \"\"}\n"), bytes);
   CHECK_THROWS_WITH(no_answer(0, example), Contains("found 3 tokens and a prompt of 3"));
+}
+
+namespace {
+
+/// Reads letters as themselves; of a chat the whole line, in which the assistant says what is upper-case.
+struct Shouting {
+  Tokens operator()(const std::string& text) const { return bytes(text); }
+  text::ChatTokens chat(const std::string& json) const {
+    text::ChatTokens out;
+    for (const char c : json) {
+      if (std::isalpha(static_cast<unsigned char>(c)) == 0) continue;
+      if (std::isupper(static_cast<unsigned char>(c)) != 0) {
+        const std::size_t n = out.tokens.size();
+        if (out.answers.empty() || out.answers.back().end < n) out.answers.push_back({n, n});
+        ++out.answers.back().end;
+      }
+      out.tokens.push_back(c);
+    }
+    return out;
+  }
+};
+
+std::string chat_line(const std::string& role) { return "{\"messages\": [{\"role\": \"" + role + "\"}]}\n"; }
+
+}  // namespace
+
+TEST_CASE("of a chat, the assistant's words are learned and what follows them is left out") {
+  static_assert(train::TokenizeChat<Shouting> && !train::TokenizeChat<decltype(&bytes)>);
+  const TemporaryFolder folder;
+  const std::string lines = chat_line("aBCd") + chat_line("aBcDEf") + chat_line("ab");
+  JsonlStream stream(file_of(folder, lines), Shouting(), {.shuffle = false, .begin = 1, .end = 2});
+  const std::string front = "messagesrole";
+  Example example{.tokens = {5}, .prompt = 9, .labels = {1, 2, 3}};
+  stream(0, example);
+  CHECK(example.tokens == bytes(front + "aBC"));
+  CHECK(example.prompt == front.size() + 1);
+  CHECK(example.labels.empty());
+
+  stream(1, example);
+  CHECK(example.tokens == bytes(front + "aBcD"));
+  CHECK(example.prompt == front.size() + 1);
+  Tokens labels(front.size(), -1);
+  for (const Index label : {Index{'B'}, Index{-1}, Index{'D'}, Index{'E'}}) labels.push_back(label);
+  CHECK(example.labels == labels);
+  CHECK(train::target_count(std::vector{example}) == 3);
+
+  CHECK_THROWS_WITH(stream(2, example), Contains("data:3: expected something that the assistant says") &&
+                                            Contains("found 0 answers, none of them within 14 tokens"));
+}
+
+TEST_CASE("chats that are too long are refused or cut, and need a tokenizer that reads them") {
+  const TemporaryFolder folder;
+  const Jsonl file = file_of(folder, chat_line("aBcDEf"));
+  Example example;
+  JsonlStream refusing(file, Shouting(), {.max_tokens = 16});
+  CHECK_THROWS_WITH(refusing(0, example), Contains("data:1: expected at most max_tokens = 16 tokens, found 17"));
+  JsonlStream cutting(file, Shouting(), {.max_tokens = 16, .too_long = train::TooLong::cut});
+  cutting(0, example);
+  CHECK(example.labels.back() == 'D');
+  JsonlStream first_only(file, Shouting(), {.max_tokens = 15, .too_long = train::TooLong::cut});
+  first_only(0, example);
+  CHECK(example.tokens == bytes("messagesroleaB"));
+  JsonlStream none(file, Shouting(), {.max_tokens = 13, .too_long = train::TooLong::cut});
+  CHECK_THROWS_WITH(none(0, example), Contains("found 2 answers, none of them within 13 tokens"));
+  JsonlStream plain(file, bytes);
+  CHECK_THROWS_WITH(plain(0, example), Contains("data:1: found a chat") && Contains("text::ChatTokenizer"));
 }

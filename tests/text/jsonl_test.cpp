@@ -82,8 +82,8 @@ TEST_CASE("JSONL: lines of any length are indexed where they stand, checked or n
 }
 
 TEST_CASE("JSONL: each mistake has its place and its remedy") {
-  CHECK_THAT(error_of(""), Equals(": expected at least one line, {\"text\": ...} or "
-                                  "{\"prompt\": ..., \"completion\": ...}, found an empty file"));
+  CHECK_THAT(error_of(""), Equals(": expected at least one line, {\"text\": ...}, {\"prompt\": ..., "
+                                  "\"completion\": ...} or {\"messages\": [...]}, found an empty file"));
   CHECK_THAT(error_of(good + "\n" + good), Equals(":2: expected an object, found an empty line; remove it"));
   CHECK_THAT(error_of("\n"), Contains(":1: expected an object, found an empty line"));
   CHECK_THAT(error_of(good + "{\"text\": \"caf\xE9\"}\n"), Equals(":2: expected UTF-8, found an invalid byte at 13 of "
@@ -112,12 +112,40 @@ TEST_CASE("JSONL: missing, mixed and foreign keys are named") {
              Contains("found only the keys \"question\", \"answer\"; rename the key that holds the text"));
   CHECK_THAT(error_of("{}\n"), Contains("found an object without keys"));
   CHECK_THAT(error_of("{\"text\": \"a\", \"completion\": \"b\"}\n"),
-             Contains(":1: found both kinds, \"text\" and \"completion\"; expected either"));
+             Contains(":1: found two kinds, \"text\" and \"completion\"; expected either"));
   CHECK_THAT(error_of(good + good + "{\"prompt\": \"a\", \"completion\": \"b\"}\n"),
              Equals(R"(:3: found {"prompt": ..., "completion": ...}, but line 1 is {"text": ...}; )"
                     "put the two kinds into two files"));
-  CHECK_THAT(error_of("{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n"),
-             Contains(":1: found the key \"messages\": chat messages are not read; expected {\"text\": ...}"));
+  CHECK_THAT(error_of("{\"completion\": \"a\", \"prompt\": \"b\", \"messages\": [{\"role\": \"user\"}]}\n"),
+             Contains(":1: found two kinds, \"prompt\" and \"messages\"; expected either"));
+  CHECK_THAT(error_of("{\"conversations\": []}\n"), Contains(":1: found the key \"conversations\": expected") &&
+                                                        Contains("{\"role\": ..., \"content\": ...}; rename the keys"));
+}
+
+TEST_CASE("JSONL: chats are kept as they stand, their messages looked at") {
+  const TemporaryFolder folder;
+  const std::string chat =
+      R"({"messages": [{"role": "user", "content": "a"}, {"content": [{"role": 3}], "role": "x"}]})";
+  put_contents(folder / "chats", chat + "\n" + chat + "\n");
+  const Jsonl chats = Jsonl::open(folder / "chats");
+  CHECK(chats.kind() == JsonlKind::chat);
+  CHECK(chats[1].chat == chat);
+
+  const auto error_of_messages = [](const std::string& messages) {
+    return error_of(R"({"id": 1, "messages": )" + messages + "}\n");
+  };
+  CHECK_THAT(error_of_messages("\"a\""), Equals(":1: key \"messages\": expected a list of messages, found a string"));
+  CHECK_THAT(error_of_messages("{}"), Equals(":1: key \"messages\": expected a list of messages, found an object"));
+  CHECK_THAT(error_of_messages("[]"), Equals(":1: key \"messages\": expected a message, found none"));
+  CHECK_THAT(error_of_messages("[{\"role\": \"user\"}, \"a\"]"),
+             Equals(R"(:1: message 2: expected an object, {"role": ..., "content": ...}, found a string)"));
+  CHECK_THAT(error_of_messages("[[]]"), Contains(":1: message 1: expected an object") && Contains("found an array"));
+  CHECK_THAT(error_of_messages("[{\"content\": {\"role\": \"user\"}}]"),
+             Equals(":1: message 1: expected the key \"role\", found none"));
+  CHECK_THAT(error_of_messages("[{\"role\": [\"user\"]}]"),
+             Equals(":1: message 1: key \"role\": expected a string, found an array"));
+  CHECK_THAT(error_of(good + chat + "\n"), Equals(R"(:2: found {"messages": [...]}, but line 1 is {"text": ...}; )"
+                                                  "put the two kinds into two files"));
 }
 
 TEST_CASE("JSONL: without the check, a bad line is found when it is read") {

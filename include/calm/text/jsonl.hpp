@@ -30,7 +30,8 @@ struct JsonlOptions {
   bool check = true;
 };
 
-/// A file of {"text": ...} or of {"prompt": ..., "completion": ...}, one object per line; all lines of one kind.
+/// A file of {"text": ...}, of {"prompt": ..., "completion": ...} or of {"messages": [...]}, one object per line; all
+/// lines of one kind.
 ///
 /// Holds 8 bytes per line. Copies share the file; reading is safe from several threads. What changes the file while it
 /// is open (another size or time) is found at the next read.
@@ -126,7 +127,9 @@ class Jsonl {
     }
 
     static const char* shape(JsonlKind k) {
-      return k == JsonlKind::text ? R"({"text": ...})" : R"({"prompt": ..., "completion": ...})";
+      return k == JsonlKind::text   ? R"({"text": ...})"
+             : k == JsonlKind::pair ? R"({"prompt": ..., "completion": ...})"
+                                    : R"({"messages": [...]})";
     }
 
     /// One pass in pieces: finds the lines and, if told, reads them; the first one always.

@@ -3,6 +3,7 @@
 /// Stands in train, not in text: it makes train's `Example`, and includes point downward.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -12,9 +13,12 @@
 #include <vector>
 
 #include "calm/tensor/dtype.hpp"
+#include "calm/tensor/error.hpp"
 #include "calm/tensor/philox.hpp"
+#include "calm/text/chat_tokens.hpp"
 #include "calm/text/jsonl.hpp"
 #include "calm/train/batch.hpp"
+#include "calm/train/chat_example.hpp"
 
 namespace calm::train {
 
@@ -22,6 +26,12 @@ namespace calm::train {
 template <class F>
 concept Tokenize = requires(F& f, const std::string& text) {
   { f(text) } -> std::convertible_to<std::vector<Index>>;
+};
+
+/// Turns a line with "messages", as it stands in the file, into tokens and what the assistant says of them, too.
+template <class F>
+concept TokenizeChat = requires(F& f, const std::string& json) {
+  { f.chat(json) } -> std::convertible_to<text::ChatTokens>;
 };
 
 /// What to do with an example of more than `max_tokens`.
@@ -32,17 +42,18 @@ enum class TooLong {
 
 struct JsonlStreamOptions {
   std::uint64_t seed = 0;
-  bool shuffle = true;             ///< a new order in each epoch; false: the file's order, over and over
-  std::optional<Index> begin{};    ///< put in front of each example
-  std::optional<Index> end{};      ///< put behind each example, and to be learned
-  std::size_t max_tokens = 0;      ///< of one example, `begin` and `end` included; 0: any number
+  bool shuffle = true;           ///< a new order in each epoch; false: the file's order, over and over
+  std::optional<Index> begin{};  ///< put in front of each example, but not of a chat: its template does that
+  std::optional<Index> end{};    ///< put behind each example, and to be learned; not behind a chat
+  std::size_t max_tokens = 0;    ///< of one example, `begin` and `end` included; 0: any number
   TooLong too_long = TooLong::refuse;
 };
 
 /// An `ExampleStream` over a file: each line once per epoch. Example `i` depends on `i`, the seed and the file alone.
 ///
 /// A {"text"} line is learned from its second token on; of a {"prompt", "completion"} line the completion is, each of
-/// the two tokenized by itself: put the blank between them where the tokenizer wants it.
+/// the two tokenized by itself: put the blank between them where the tokenizer wants it. Of a {"messages"} line what
+/// the assistant says is learned; F must be a `TokenizeChat` for that, as text::ChatTokenizer is.
 template <Tokenize F>
 class JsonlStream {
  public:
@@ -54,6 +65,7 @@ class JsonlStream {
   void operator()(std::uint64_t i, Example& out) {
     const std::size_t line = line_of(i);
     file_.read(line, line_);
+    if (line_.kind == text::JsonlKind::chat) return read_chat(line, out);
     out.tokens.clear();
     out.labels.clear();
     if (options_.begin) out.tokens.push_back(*options_.begin);
@@ -82,18 +94,51 @@ class JsonlStream {
     out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
   }
 
-  void fit(std::size_t line, Example& out) const {
-    const std::size_t found = out.tokens.size(), limit = options_.max_tokens;
-    if (limit > 0 && found > limit) {
-      if (options_.too_long == TooLong::refuse)
-        fail(line, "expected at most max_tokens = " + std::to_string(limit) + " tokens, found " +
-                       std::to_string(found) + "; shorten the line, or set too_long to TooLong::cut");
-      out.tokens.resize(limit);
+  void read_chat(std::size_t line, Example& out) {
+    if constexpr (TokenizeChat<F>) {
+      text::ChatTokens chat = tokens_of_chat(line);
+      if (!chat.answers.empty()) chat.tokens.resize(chat.answers.back().end);
+      chat.tokens.resize(within_limit(line, chat.tokens.size()));
+      const std::size_t n = chat.tokens.size(), answers = chat.answers.size();
+      std::erase_if(chat.answers, [&](const auto& answer) { return std::max<std::size_t>(answer.begin, 1) >= n; });
+      if (chat.answers.empty())
+        fail(line, "expected something that the assistant says after the first token, found " +
+                       std::to_string(answers) + " answers, none of them within " + std::to_string(n) +
+                       " tokens; remove the line, or raise max_tokens");
+      chat.answers.back().end = std::min(chat.answers.back().end, n);
+      learn_answers(std::move(chat), out);
+    } else {
+      fail(line,
+           "found a chat, expected {\"text\": ...} or {\"prompt\": ..., \"completion\": ...}; give the stream a "
+           "text::ChatTokenizer, which reads chats");
     }
+  }
+
+  text::ChatTokens tokens_of_chat(std::size_t line) {
+    try {
+      return tokenize_.chat(line_.chat);
+    } catch (const Error& e) {
+      fail(line, e.what());
+    }
+  }
+
+  /// How many of an example's `found` tokens are kept.
+  std::size_t within_limit(std::size_t line, std::size_t found) const {
+    const std::size_t limit = options_.max_tokens;
+    if (limit == 0 || found <= limit) return found;
+    if (options_.too_long == TooLong::refuse)
+      fail(line, "expected at most max_tokens = " + std::to_string(limit) + " tokens, found " + std::to_string(found) +
+                     "; shorten the line, or set too_long to TooLong::cut");
+    return limit;
+  }
+
+  void fit(std::size_t line, Example& out) const {
+    const std::size_t found = out.tokens.size();
+    out.tokens.resize(within_limit(line, found));
     if (out.tokens.size() < 2 || out.tokens.size() <= out.prompt)
       fail(line, "expected at least 2 tokens and one after the prompt, found " + std::to_string(found) +
                      " tokens and a prompt of " + std::to_string(out.prompt) +
-                     (found > out.tokens.size() ? ", cut to max_tokens = " + std::to_string(limit) : "") +
+                     (found > out.tokens.size() ? ", cut to max_tokens = " + std::to_string(out.tokens.size()) : "") +
                      "; remove the line, or set begin and end");
   }
 
