@@ -68,7 +68,8 @@ inline void check_causal(const Subject& s, const Texts& texts, Arrangement how, 
         x.resize(cut * s.vocab);
         y.resize(cut * s.vocab);
       }
-      CHECK(same_bits(x, y));
+      // With two tokenizers another text is another number of rows, and products round otherwise.
+      CHECK((s.one_by_one ? detail::largest_difference(x, y) < 1e-12 : same_bits(x, y)));
     }
   }
 }
@@ -106,8 +107,9 @@ inline void check_cached(Subject& s, const Texts& texts, std::uint64_t seed,
     bool any = false;
     for (std::size_t b = 0; b < batch; ++b) {
       const std::size_t left = texts[b].tokens.size() - static_cast<std::size_t>(done[b]);
-      const std::size_t wanted =
-          done[b] == 0 && !s.causal ? texts[b].prompt + below(seed, 22, b, 2) : below(seed, 23, step * batch + b, 4);
+      const bool at_once = done[b] == 0 && !s.causal;
+      const std::size_t wanted = at_once ? texts[b].prompt + (s.one_by_one ? 0 : below(seed, 22, b, 2))
+                                         : below(seed, 23, step * batch + b, s.one_by_one ? 2 : 4);
       counts[b] = static_cast<Index>(std::min(left, wanted));
       any |= left > 0;
       if (counts[b] > 0) last[b] = counts[b] - 1;

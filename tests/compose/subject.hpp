@@ -10,6 +10,7 @@
 
 #include "calm/compose/bridge_file.hpp"
 #include "calm/nn/initialise.hpp"
+#include "compose/toy_retokenizer.hpp"
 
 namespace calm::test {
 
@@ -29,6 +30,7 @@ class Subject {
 
   std::size_t vocab = 0, links = 0, trainable = 0;
   bool causal = true;  ///< whether no bridge reads what is later in the prompt
+  bool one_by_one = false;  ///< whether decoding must read one token at a time behind the prompt
 
   virtual ~Subject() = default;
 
@@ -109,6 +111,10 @@ class SubjectOf final : public Subject {
     model.for_each_branch([&](auto i, auto& branch) {
       nn::initialise(branch.augment, {.seed = seed + 1 + i, .deviation = 0.3});
       links += branch.scale.size();
+      if constexpr (requires { branch.retokenizer; }) {
+        branch.retokenizer = std::make_shared<ToyRetokenizer>();
+        one_by_one = true;
+      }
     });
     model.initialise_bridges(seed);
   }

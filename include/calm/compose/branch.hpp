@@ -66,6 +66,9 @@ struct Branch {
       typename detail::BridgeOf<typename Anchor::spec, augment_spec, value_type, device, options>::type;
   using Keeping = detail::Keeping<bridge_type, value_type, device, nn::Hidden<augment_spec>>;
   static constexpr std::size_t trainable_parameters = links * bridge_type::parameter_count;
+  /// Under the other masks a position reads the augment's state of later ones, so what is kept of a prefix depends on
+  /// the whole prompt and serves no other text.
+  static constexpr bool shares_prefixes = mask == BridgeMask::causal;
 
   /// What decoding keeps: the augment's keys and values and each bridge's.
   struct Caches {
@@ -84,22 +87,28 @@ struct Branch {
   /// anchor, bit for bit. A setting of this run: it is neither trained nor in the bridges' file.
   std::array<double, links> scale = detail::all_ones<links>();
 
+  /// What the bridges read of whole texts; training never changes it.
+  detail::AllLinkedStates<Branch> linked(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout) const {
+    return detail::linked_states(*this, tokens, layout);
+  }
+
   /// Passes: what the bridges read, of whole texts, of states that were computed before, and behind what caches hold
   /// once the new tokens are read into them.
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout) const {
-    return pass(detail::linked_states(*this, tokens, layout), layout);
+    return pass(linked(tokens, layout), layout);
   }
-  auto pass(const detail::AllLinkedStates<Branch>& linked, const nn::Layout<device>& layout) const {
-    return detail::WholeTexts<Branch>{*this, linked, detail::seen_by_anchor(layout, mask)};
+  auto pass(const detail::AllLinkedStates<Branch>& states, const nn::Layout<device>& layout) const {
+    return detail::WholeTexts<Branch>{*this, states, detail::seen_by_anchor(layout, mask)};
   }
   template <class Observer>
   auto observed_pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Observer observer) const {
-    return detail::WholeTexts<Branch, Observer>{*this, detail::linked_states(*this, tokens, layout),
-                                                detail::seen_by_anchor(layout, mask), std::move(observer)};
+    return detail::WholeTexts<Branch, Observer>{*this, linked(tokens, layout), detail::seen_by_anchor(layout, mask),
+                                                std::move(observer)};
   }
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     detail::read_into(*this, tokens, layout, caches);
-    return detail::BehindCaches<Branch>{*this, caches, detail::seen_by_anchor(layout, mask)};
+    return detail::BehindCaches<Branch, decltype(caches.bridges)>{*this, caches.bridges,
+                                                                  detail::seen_by_anchor(layout, mask)};
   }
 
   /// Whether the anchor's state behind `layer` concerns this branch.

@@ -20,6 +20,7 @@
 
 #include "calm/compose/branch.hpp"
 #include "calm/compose/join.hpp"
+#include "calm/compose/retokenized.hpp"
 #include "calm/nn/initialise.hpp"
 
 namespace calm {
@@ -52,6 +53,11 @@ struct Branches<B> : B {
     return *this;
   }
 };
+
+/// What a branch's bridges read of whole texts.
+template <class B>
+using LinkedOf = decltype(std::declval<const B&>().linked(std::declval<const nn::Tokens<typename B::device>&>(),
+                                                          std::declval<const nn::Layout<typename B::device>&>()));
 
 /// The anchor layers behind which something happens, in order.
 template <class Anchor, class... B>
@@ -99,9 +105,8 @@ class Composition : public detail::Branches<B...> {
   static constexpr std::size_t branches = sizeof...(B);
   static constexpr std::size_t trainable_parameters = (B::trainable_parameters + ... + Joined::parameter_count);
 
-  /// Under the other masks a position reads the augment's state of later ones, so what is kept of a prefix depends on
-  /// the whole prompt and serves no other text.
-  static constexpr bool shares_prefixes = ((B::mask == BridgeMask::causal) && ...);
+  /// Whether what is kept of a prefix serves every text that begins with it.
+  static constexpr bool shares_prefixes = (B::shares_prefixes && ...);
 
   /// What decoding keeps: the anchor's keys and values, and what each branch does.
   struct Caches {
@@ -115,7 +120,7 @@ class Composition : public detail::Branches<B...> {
   /// What of a forward pass training never changes: of each branch the states that its bridges read, and the anchor's
   /// state behind its first layer with links, [Batch, Time, Hidden<Anchor>], before anything is added to it.
   struct Features {
-    std::tuple<detail::AllLinkedStates<B>...> linked;
+    std::tuple<detail::LinkedOf<B>...> linked;
     typename Anchor::Stream anchor;
   };
 
@@ -160,7 +165,7 @@ class Composition : public detail::Branches<B...> {
   Features features(const Tokens& tokens, const Layout& layout) const {
     Features f;
     for_each_branch([&](auto i, const auto& branch) {
-      std::get<i>(f.linked) = detail::linked_states(branch, tokens, layout);
+      std::get<i>(f.linked) = branch.linked(tokens, layout);
     });
     f.anchor = anchor.run(anchor.embed(tokens, layout), 0, stops::layers[0] + 1, layout);
     return f;

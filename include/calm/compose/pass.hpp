@@ -101,16 +101,16 @@ struct WholeTexts {
   void passed(std::size_t, const H&) {}  // only an augment that reads the anchor cares
 };
 
-/// The same behind what caches hold, the new tokens included.
-template <class B>
+/// The same behind what caches hold, the new tokens included.   caches: of each bridge
+template <class B, class BridgeCaches>
 struct BehindCaches {
   using branch_type = B;
   const B& branch;
-  const typename B::Caches& caches;
+  const BridgeCaches& caches;
   KeyIntervals<typename B::device> seen;
   [[no_unique_address]] Unobserved observer = {};
 
-  const auto& source(std::size_t i) { return B::Keeping::source(caches.bridges[i]); }
+  const auto& source(std::size_t i) { return B::Keeping::source(caches[i]); }
   template <class H>
   void passed(std::size_t, const H&) {}
 };

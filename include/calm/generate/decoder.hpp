@@ -63,15 +63,16 @@ class Decoder {
     return enqueue(std::move(prompt), nullptr, std::move(options), stream);
   }
   /// A request whose prompt is that of `prefix` with `rest` behind it, which may be empty. Throws `Error` besides if
-  /// another model read the prefix, or if under the composition's mask only a whole prompt can be shared.
+  /// another model read the prefix, or if of this composition only a whole prompt can be shared.
   Id submit_behind(const Prefix& prefix, std::span<const Index> rest, GenerateOptions options = {},
                    std::uint64_t stream = 0) {
     detail::require(prefix && prefix->model == model_, [] {
       return std::string("calm::Decoder: the prefix was not read by this decoder's model; read it with Decoder::read");
     });
     detail::require(Model::shares_prefixes || rest.empty(), [&] {
-      return "calm::Decoder: " + std::to_string(rest.size()) + " tokens behind a shared prefix; under the prefix and " +
-             "encoder masks what is kept of a prompt depends on all of it, so only whole prompts are shared";
+      return "calm::Decoder: " + std::to_string(rest.size()) + " tokens behind a shared prefix; what this composition " +
+             "keeps of a prompt (its mask is prefix or encoder, or an augment has a tokenizer of its own) depends on " +
+             "all of it, so only whole prompts are shared";
     });
     std::vector<Index> prompt = prefix->tokens;
     prompt.insert(prompt.end(), rest.begin(), rest.end());

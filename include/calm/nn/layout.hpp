@@ -136,6 +136,24 @@ Layout<Device> continue_at(std::span<const Index> start, std::span<const Index> 
   return l;
 }
 
+/// f(at, length) for each text of a batch of whole texts, `at` counted in tokens from the batch's first. Throws `Error`,
+/// which begins with `who`, if a text begins in its middle, as behind a cache.
+template <class Device, class F>
+void for_each_text(const char* who, const Layout<Device>& layout, const F& f) {
+  const std::size_t time = layout.time(), tokens = layout.position.size();
+  for (std::size_t at = 0; at < tokens; ++at) {
+    if (layout.keys.end[at] == 0) continue;
+    calm::detail::require(layout.position[at] == 0, [&] {
+      return std::string(who) + ": the text in row " + std::to_string(at / time) + " begins at position " +
+             std::to_string(layout.position[at]) + "; expected whole texts, as collate lays them";
+    });
+    std::size_t length = 1;
+    while ((at + length) % time != 0 && layout.position[at + length] == static_cast<Index>(length)) ++length;
+    f(at, length);
+    at += length - 1;
+  }
+}
+
 /// The same texts, seen through a sliding window of the last `window` tokens (Beltagy et al. 2020).
 template <class Device>
 Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {

@@ -51,27 +51,16 @@ void for_each_feature(Features& features, const F& f) {
   f(features.anchor);
 }
 
-/// f(at, length) for each text of the layout, `at` counted in tokens from the batch's first.
-template <class Device, class F>
-void for_each_text(const nn::Layout<Device>& layout, const F& f) {
-  const std::size_t time = layout.time(), tokens = layout.position.size();
-  for (std::size_t at = 0; at < tokens; ++at) {
-    if (layout.keys.end[at] == 0) continue;
-    calm::detail::require(layout.position[at] == 0, [&] {
-      return "calm::train::FeatureCache: the text in row " + std::to_string(at / time) + " begins at position " +
-             std::to_string(layout.position[at]) + "; expected whole texts, as collate lays them";
-    });
-    std::size_t length = 1;
-    while ((at + length) % time != 0 && layout.position[at + length] == static_cast<Index>(length)) ++length;
-    f(at, length);
-    at += length - 1;
-  }
-}
-
 /// Whether no augment of a composition reads the anchor: then training changes the state of none.
 template <class Model>
 inline constexpr bool reads_one_way = []<std::size_t... I>(std::index_sequence<I...>) {
   return (!requires { typename Model::template branch_type<I>::back_map; } && ...);
+}(std::make_index_sequence<Model::branches>{});
+
+/// Whether every augment of a composition reads the anchor's tokens.
+template <class Model>
+inline constexpr bool reads_anchor_tokens = []<std::size_t... I>(std::index_sequence<I...>) {
+  return (!requires { Model::template branch_type<I>::retokenizer; } && ...);
 }(std::make_index_sequence<Model::branches>{});
 
 /// What of a configuration decides what a model computes from its weights.
@@ -129,6 +118,9 @@ template <class Model>
 class FeatureCache {
   static_assert(detail::reads_one_way<Model>,
                 "calm::train::FeatureCache: an augment of a TwoWay reads the anchor, so training changes its states");
+  static_assert(detail::reads_anchor_tokens<Model>,
+                "calm::train::FeatureCache: an augment with a tokenizer of its own has states of other tokens than the "
+                "anchor's; give fit the composition itself");
 
  public:
   using spec = typename Model::spec;
@@ -158,7 +150,7 @@ class FeatureCache {
   /// disk is full and `stop_when_full` is set.
   Features features(const Tokens& tokens, const Layout& layout) const {
     Features features = blank(layout.position.shape());
-    detail::for_each_text(layout, [&](std::size_t at, std::size_t length) {
+    nn::for_each_text("calm::train::FeatureCache", layout, [&](std::size_t at, std::size_t length) {
       const std::size_t bytes = length * bytes_per_token();
       const Storage<Cpu> record(bytes);
       const Index* const text = tokens.data() + at;
