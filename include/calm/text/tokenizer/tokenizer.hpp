@@ -73,6 +73,9 @@ class Tokenizer {
   /// Whether decoding leaves the token out (BOS, EOS, padding).
   bool is_special(TokenId id) const { return parts_.added.is_special(id); }
 
+  /// What the tokenizer's template puts before a text (BOS).
+  std::span<const TokenId> opening() const { return parts_.before; }
+
   /// The tokens of `text`. Throws `Error` if it is not UTF-8 (unless the tokenizer takes bytes) or has 4 GiB or more.
   std::vector<Token> encode(std::string_view text, Template use = Template::apply) const {
     check(text);
