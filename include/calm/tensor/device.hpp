@@ -8,7 +8,7 @@ struct Cpu {
   static constexpr const char* name = "Cpu";
 };
 
-/// An NVIDIA GPU. Declared so that types can name it; no kernel exists for it yet, and using it says so.
+/// An NVIDIA GPU. Its kernels come with the CMake target calm::cuda; in a build without them, using it says so.
 struct Cuda {
   static constexpr const char* name = "Cuda";
 };
@@ -17,5 +17,15 @@ template <class Device>
 inline constexpr bool has_kernels = false;
 template <>
 inline constexpr bool has_kernels<Cpu> = true;
+#ifdef CALM_CUDA
+template <>
+inline constexpr bool has_kernels<Cuda> = true;
+#endif
+
+/// Where a device keeps memory.
+enum class Place : bool {
+  device,  ///< with the device alone, if that is not the host
+  shared,  ///< where the host reads and writes it too
+};
 
 }  // namespace calm

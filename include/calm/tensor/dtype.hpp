@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "calm/tensor/device.hpp"
+
 namespace calm {
 
 /// bfloat16: the upper half of an IEEE binary32, rounded to nearest, ties to even.
@@ -58,6 +60,14 @@ struct f16 {
 
 /// Token ids, positions and key bounds.
 using Index = std::int32_t;
+
+/// Where tensors of `T` are kept: layouts and tokens, which the host makes, where it can write them.
+template <class T>
+inline constexpr Place place_for = std::is_same_v<T, Index> ? Place::shared : Place::device;
+
+/// Whether the host reads elements of a Tensor<T, Device> where they are; if not, through `on_host`.
+template <class T, class Device>
+inline constexpr bool host_reads = std::is_same_v<Device, Cpu> || place_for<T> == Place::shared;
 
 /// What sums over elements of `T` are kept in: fp32 or wider.
 template <class T>

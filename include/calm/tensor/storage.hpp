@@ -14,6 +14,9 @@
 
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/error.hpp"
+#ifdef CALM_CUDA
+#include "calm/tensor/cuda/memory.hpp"
+#endif
 
 namespace calm {
 
@@ -26,7 +29,9 @@ struct alignas(64) BlockHeader {
   BlockHeader* next = nullptr;                 // in the free list
   void (*release)(BlockHeader*) = nullptr;     // what the last owner calls
   void* context = nullptr;                     // for `release`
-  void* external = nullptr;                    // data that is not behind the header (a mapped file)
+  void* external = nullptr;                    // data that is not behind the header (a mapped file, a device's)
+  std::uint64_t stamp = 0;                     // of memory that a device reads: what was launched before it was written
+  bool read_only = false;
 };
 static_assert(sizeof(BlockHeader) == 64);
 
@@ -155,15 +160,61 @@ class CpuPool {
   int sparing_ = 0;
 };
 
+namespace detail {
+
+inline BlockHeader* take_block(Cpu, std::size_t bytes, Place) { return CpuPool::instance().take(bytes); }
+inline void wait_for_readers(Cpu, BlockHeader*) {}
+
+#ifdef CALM_CUDA
+/// The header stays on the host.
+inline BlockHeader* take_block(Cuda, std::size_t bytes, Place place) {
+  BlockHeader* block = CpuPool::instance().take(sizeof(std::size_t));
+  auto* const size = reinterpret_cast<std::size_t*>(block + 1);
+  *size = bytes;
+  const auto give_header = [](BlockHeader* b) {
+    b->external = nullptr;
+    b->release = [](BlockHeader* header) { CpuPool::instance().give(header); };
+    b->release(b);
+  };
+  try {
+    block->external = place == Place::shared ? cuda::take_shared(bytes) : cuda::take(bytes);
+  } catch (...) {
+    give_header(block);
+    throw;
+  }
+  block->stamp = cuda::launches();
+  if (place == Place::shared) {
+    block->release = [](BlockHeader* b) {
+      cuda::give_shared(b->external, *reinterpret_cast<std::size_t*>(b + 1));
+      decltype(give_header)()(b);
+    };
+  } else {
+    block->release = [](BlockHeader* b) {
+      cuda::give(b->external, *reinterpret_cast<std::size_t*>(b + 1));
+      decltype(give_header)()(b);
+    };
+  }
+  return block;
+}
+/// Kernels that were launched since the block was last written may still read it.
+inline void wait_for_readers(Cuda, BlockHeader* block) {
+  if (block->stamp != cuda::launches()) cuda::synchronize();
+  block->stamp = cuda::launches();
+}
+#endif
+
+}  // namespace detail
+
 /// A shared handle on a block of device memory; copying it shares the block.
 template <class Device>
 class Storage {
   static_assert(has_kernels<Device>,
-                "calm::Storage: this device has no kernels in this build; use calm::Cpu");
+                "calm::Storage: this device has no kernels in this build; use calm::Cpu, or link calm::cuda");
 
  public:
   Storage() = default;
-  explicit Storage(std::size_t bytes) : block_(CpuPool::instance().take(bytes)) {}
+  explicit Storage(std::size_t bytes, Place place = Place::device)
+      : block_(detail::take_block(Device{}, bytes, place)) {}
   Storage(const Storage& other) : block_(other.block_) {
     if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
   }
@@ -180,6 +231,7 @@ class Storage {
     Storage s;
     s.block_ = new (std::align_val_t{64}) detail::BlockHeader;
     s.block_->external = data;
+    s.block_->read_only = true;
     s.block_->context = context;
     s.block_->release = [](detail::BlockHeader* b) {
       Release(b->context);
@@ -195,7 +247,11 @@ class Storage {
   }
   /// Whether this handle alone may write the block: nobody else holds it, and it is not a mapped file.
   bool unique() const {
-    return block_ && !block_->external && block_->references.load(std::memory_order_acquire) == 1;
+    return block_ && !block_->read_only && block_->references.load(std::memory_order_acquire) == 1;
+  }
+  /// Returns when no kernel reads the block any more; for the host, before it writes memory that a device reads.
+  void wait_for_readers() const {
+    if (block_) detail::wait_for_readers(Device{}, block_);
   }
   explicit operator bool() const { return block_ != nullptr; }
 

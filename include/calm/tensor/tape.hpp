@@ -100,7 +100,7 @@ class Tape {
       Tape& tape;
       ~Done() { tape.clear(); }
     } done{*this};
-    *gradient<T>(out) = seed;
+    kernel::fill(Device{}, 1, seed, gradient<T>(out));
     replay(nullptr);
   }
 

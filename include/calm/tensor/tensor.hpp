@@ -8,8 +8,12 @@
 #include <utility>
 
 #include "calm/tensor/axis.hpp"
+#include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/storage.hpp"
+#ifdef CALM_CUDA
+#include "calm/tensor/cuda/kernels.hpp"
+#endif
 
 namespace calm {
 
@@ -35,7 +39,7 @@ class Tensor {
   /// No memory at all (`!defined()`).
   Tensor() = default;
   /// Uninitialised elements.
-  explicit Tensor(shape_type shape) : storage_(shape.size() * sizeof(T)), shape_(shape) {
+  explicit Tensor(shape_type shape) : storage_(shape.size() * sizeof(T), place_for<T>), shape_(shape) {
     data_ = static_cast<T*>(storage_.data());
   }
   /// A part of (or all of) `storage`, beginning at `data`.
@@ -44,14 +48,16 @@ class Tensor {
 
   static Tensor full(shape_type shape, T value) {
     Tensor t(shape);
-    std::fill_n(t.data_, t.size(), value);
+    if constexpr (readable) std::fill_n(t.data_, t.size(), value);
+    else kernel::fill(Device{}, t.size(), value, t.data_);
     return t;
   }
   static Tensor zeros(shape_type shape) { return full(shape, T{}); }
-  /// Copies `values`, which must be as many as the shape says.
+  /// Copies `values` of the host, which must be as many as the shape says.
   static Tensor from(shape_type shape, const T* values) {
     Tensor t(shape);
-    std::copy_n(values, t.size(), t.data_);
+    if constexpr (readable) std::copy_n(values, t.size(), t.data_);
+    else kernel::copy_from_host(Device{}, t.size() * sizeof(T), values, t.data_);
     return t;
   }
   static Tensor from(shape_type shape, std::initializer_list<T> values) {
@@ -73,15 +79,29 @@ class Tensor {
     detail::require(storage_.unique(), [] {
       return std::string("calm::Tensor::mutable_data: the memory is shared with another handle; clone() it first");
     });
+    if constexpr (readable && !std::is_same_v<Device, Cpu>) storage_.wait_for_readers();
     return data_;
   }
 
   View<const T, Device, Axes...> view() const { return {data_, shape_}; }
-  const T& operator[](std::size_t i) const { return data_[i]; }
+  const T& operator[](std::size_t i) const {
+    static_assert(readable, "calm::Tensor: the elements are in a device's memory; read those of on_host(x)");
+    return data_[i];
+  }
 
-  Tensor clone() const { return from(shape_, data_); }
+  Tensor clone() const {
+    if constexpr (readable) {
+      return from(shape_, data_);
+    } else {
+      Tensor t(shape_);
+      kernel::copy(Device{}, t.size(), data_, t.data_);
+      return t;
+    }
+  }
 
  private:
+  static constexpr bool readable = host_reads<T, Device>;
+
   Storage<Device> storage_;
   T* data_ = nullptr;
   [[no_unique_address]] shape_type shape_;
@@ -128,6 +148,32 @@ using AxisOf = typename detail::AxesOf<X>::template at<I>;
 template <class X, class NewLast>
 using WithLastAxis =
     typename detail::WithLast<X, NewLast, std::make_index_sequence<detail::AxesOf<X>::count - 1>>::type;
+
+/// The tensor on another device: itself, sharing its memory, where it is there already. To the host, it waits until the
+/// elements are computed.   x: [...] -> [...]
+template <class To, class T, class From, class... A>
+Tensor<T, To, A...> move_to(const Tensor<T, From, A...>& x) {
+  if constexpr (std::is_same_v<To, From>) {
+    return x;
+  } else {
+    static_assert(std::is_same_v<To, Cpu> || std::is_same_v<From, Cpu>,
+                  "calm::move_to: from device to device, go through calm::Cpu");
+    if (!x.defined()) return {};
+    if constexpr (std::is_same_v<From, Cpu>) {
+      return Tensor<T, To, A...>::from(x.shape(), x.data());
+    } else {
+      Tensor<T, Cpu, A...> y(x.shape());
+      kernel::copy_to_host(From{}, y.size() * sizeof(T), x.data(), y.mutable_data());
+      return y;
+    }
+  }
+}
+
+/// What the host reads: `x` itself, or a copy of what a device holds.
+template <class T, class Device, class... A>
+Tensor<T, Cpu, A...> on_host(const Tensor<T, Device, A...>& x) {
+  return move_to<Cpu>(x);
+}
 
 /// The number of elements before the last axis.
 template <class T, class D, class... A>

@@ -4,14 +4,13 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-enum class Activation { silu, gelu, gelu_tanh };
 
 namespace detail {
 

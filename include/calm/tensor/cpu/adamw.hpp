@@ -5,25 +5,12 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-/// The numbers of one AdamW step, in the type `A` of its arithmetic.
-template <class A>
-struct AdamWStep {
-  A gradient_scale;     ///< what the gradient is multiplied by first (clipping)
-  A beta1, beta2;       ///< decay of the two moments
-  A decay;              ///< what the parameter is multiplied by: 1 - learning rate · weight decay
-  A step_size;          ///< learning rate / (1 - beta1^t)
-  A second_correction;  ///< sqrt(1 - beta2^t)
-  A epsilon;
-};
-
-/// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
-inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
 
 /// Σ x[i]² in double; `partial` has room for a number per chunk of x. The same bits with any number of threads; not
 /// finite if and only if an element is not, or if doubles are beyond 1e150.

@@ -10,6 +10,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/block_product.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
@@ -17,27 +18,6 @@
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-/// The extents of one attention: q and out [batch, queries, heads, width], k and v [batch, keys, kv_heads, width].
-struct AttentionExtents {
-  std::size_t batch, queries, keys, heads, kv_heads, width;
-};
-
-/// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - p(j)| for
-/// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The [batch, queries] arrays bound the keys; begin =
-/// null: 0, center = null: p(end - 1). Keys from hole_begin_i to hole_end_i, if these are given, do not count, and p(j),
-/// the place of a key among those that do, leaves them out: p(j) = j before the hole, j - its length behind it.
-template <class A>
-struct AttentionRule {
-  const Index* begin;
-  const Index* end;
-  const Index* center;
-  const A* slope;  ///< [heads], or null: no bias
-  A scale;
-  A softcap;  ///< 0: none
-  const Index* hole_begin = nullptr;
-  const Index* hole_end = nullptr;
-};
 
 namespace detail {
 

@@ -20,21 +20,13 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/storage.hpp"
 
 namespace calm::kernel {
-
-enum class Op : bool { none, transpose };
-
-/// A row-major matrix with `stride` elements from one row to the next.
-template <class T>
-struct MatrixRef {
-  T* data;
-  std::size_t stride;
-};
 
 namespace detail {
 

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include "calm/tensor/arguments.hpp"
 
 namespace calm::kernel {
-
-/// How many arrays a list may have: what a kernel works in stands on its stack.
-inline constexpr std::size_t most_arrays = 32;
 
 namespace detail {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstring>
 
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
@@ -24,6 +25,10 @@ void copy(Cpu, std::size_t n, const T* x, U* y) {
     for (std::size_t i = begin; i < end; ++i) y[i] = static_cast<U>(x[i]);
   });
 }
+
+/// Bytes between the host and the device, which is the host.
+inline void copy_from_host(Cpu, std::size_t bytes, const void* from, void* to) { std::memcpy(to, from, bytes); }
+inline void copy_to_host(Cpu, std::size_t bytes, const void* from, void* to) { std::memcpy(to, from, bytes); }
 
 /// y[i] += x[i]
 template <class T>

@@ -3,14 +3,10 @@
 
 #include <cstddef>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 
 namespace calm::kernel {
-
-/// `rows` rows of `width` elements; row r takes factor r mod `factors`.
-struct RowFactors {
-  std::size_t rows, factors, width;
-};
 
 /// z[r, c] = x[r, c] · factor[r mod factors]
 template <class T>

@@ -5,20 +5,12 @@
 #include <cstddef>
 #include <limits>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/many.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 
 namespace calm::kernel {
-
-/// The scores that compete at each place: `n` arrays of `size` elements and one number per column of `cols`, whose
-/// share goes to nobody.
-template <class T>
-struct Rivals {
-  const T* const* scores;
-  const T* null;  ///< [cols]; null: no such number
-  std::size_t n, size, cols;
-};
 
 namespace detail {
 

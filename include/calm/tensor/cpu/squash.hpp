@@ -4,14 +4,13 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/activation.hpp"  // kernel::detail::each
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-enum class Squash { tanh, sigmoid };
 
 /// y = tanh(x) or 1 / (1 + e^-x). The library's tanh and not `fast_tanh`: a gate opens from 0, and there an absolute
 /// error of 3e-7 is a large relative one.

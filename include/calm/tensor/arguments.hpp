@@ -1,0 +1,75 @@
+/// \file  What kernels are told, on whatever device.
+#pragma once
+
+#include <cstddef>
+
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+enum class Activation { silu, gelu, gelu_tanh };
+
+enum class Squash { tanh, sigmoid };
+
+enum class Op : bool { none, transpose };
+
+/// A row-major matrix with `stride` elements from one row to the next.
+template <class T>
+struct MatrixRef {
+  T* data;
+  std::size_t stride;
+};
+
+/// `rows` rows of `width` elements; row r takes factor r mod `factors`.
+struct RowFactors {
+  std::size_t rows, factors, width;
+};
+
+/// How many arrays a list may have: what a kernel works in stands on its stack.
+inline constexpr std::size_t most_arrays = 32;
+
+/// The scores that compete at each place: `n` arrays of `size` elements and one number per column of `cols`, whose
+/// share goes to nobody.
+template <class T>
+struct Rivals {
+  const T* const* scores;
+  const T* null;  ///< [cols]; null: no such number
+  std::size_t n, size, cols;
+};
+
+/// The extents of one attention: q and out [batch, queries, heads, width], k and v [batch, keys, kv_heads, width].
+struct AttentionExtents {
+  std::size_t batch, queries, keys, heads, kv_heads, width;
+};
+
+/// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - p(j)| for
+/// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The [batch, queries] arrays bound the keys; begin =
+/// null: 0, center = null: p(end - 1). Keys from hole_begin_i to hole_end_i, if these are given, do not count, and p(j),
+/// the place of a key among those that do, leaves them out: p(j) = j before the hole, j - its length behind it.
+template <class A>
+struct AttentionRule {
+  const Index* begin;
+  const Index* end;
+  const Index* center;
+  const A* slope;  ///< [heads], or null: no bias
+  A scale;
+  A softcap;  ///< 0: none
+  const Index* hole_begin = nullptr;
+  const Index* hole_end = nullptr;
+};
+
+/// The numbers of one AdamW step, in the type `A` of its arithmetic.
+template <class A>
+struct AdamWStep {
+  A gradient_scale;     ///< what the gradient is multiplied by first (clipping)
+  A beta1, beta2;       ///< decay of the two moments
+  A decay;              ///< what the parameter is multiplied by: 1 - learning rate · weight decay
+  A step_size;          ///< learning rate / (1 - beta1^t)
+  A second_correction;  ///< sqrt(1 - beta2^t)
+  A epsilon;
+};
+
+/// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
+inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
+
+}  // namespace calm::kernel
