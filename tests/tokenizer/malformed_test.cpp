@@ -83,7 +83,7 @@ TEST_CASE("tokenizer.json: what is damaged is named with its place") {
       {"\xFF", "expected UTF-8, found an invalid byte at 0"},
       {repeated("[", 100'000), "at most 32 deep"},
       {repeated("{\"a\":", 100'000), "at most 32 deep"},
-      {R"({"model": {"type": "WordLevel"}})", "expected a model of type BPE or Unigram, found \"WordLevel\""},
+      {R"({"model": {"type": "WordLevel"}})", "expected a model of type BPE, Unigram or WordPiece, found \"WordLevel\""},
       {R"({"model": {"type": "BPE", "vocab": {"a": 4000000000}, "merges": []}})", "vocab: \"a\": expected an id below"},
       {R"({"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}})", "expected an unsigned whole number"},
       {R"({"model": {"type": "BPE", "vocab": {"a": 1e0}, "merges": []}})", "expected an unsigned whole number"},
@@ -93,6 +93,8 @@ TEST_CASE("tokenizer.json: what is damaged is named with its place") {
       {R"({"model": {"type": "BPE", "vocab": {"a": 1}, "merges": [["a"]]}})", "expected two pieces, found 1"},
       {R"({"model": {"type": "BPE", "vocab": {"a": 1}, "merges": [], "dropout": 0.1}})", "dropout"},
       {R"({"model": {"type": "BPE", "vocab": {"a": 1}, "merges": [], "unk_token": "u"}})", "a piece of the vocabulary"},
+      {R"({"model": {"type": "WordPiece", "vocab": {"a": 1}, "unk_token": "u"}})", "a piece of the vocabulary"},
+      {R"({"model": {"type": "WordPiece", "vocab": {"a": 1}, "unk_token": "a"}})", "continuing_subword_prefix"},
       {R"({"model": {"type": "Unigram", "unk_id": 3, "vocab": [["a", 0.0]]}})", "a piece below 1"},
       {R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}})", "a piece and its score"},
       {R"({"model": {"type": "Unigram", "unk_id": 0, "vocab": []}})", "an array of pieces"},
@@ -129,6 +131,37 @@ TEST_CASE("tokenizer.json: steps and values that are not known are refused by na
     CAPTURE(to);
     CHECK_THAT(message(load_tokenizer_json, changed(from, to)), Catch::Contains(expected));
   }
+}
+
+TEST_CASE("steps that would blow a text up are refused: when it is encoded, or when their decoder is read") {
+  const std::string twice = R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})";
+  std::string steps = twice;
+  for (int i = 1; i < 40; ++i) (steps += ",") += twice;
+  const auto with = [&](const std::string& normalizers, const std::string& decoders) {
+    return R"({"normalizer":{"type":"Sequence","normalizers":[)" + normalizers +
+           R"(]},"decoder":{"type":"Sequence","decoders":[)" + decoders +
+           R"(]},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}})";
+  };
+  CHECK_THAT(message(load_tokenizer_json, with("", steps)), Catch::Contains("at most 64 times longer"));
+  const test::TemporaryFolder folder;
+  test::put_contents(folder / "file", with(steps, ""));
+  const Tokenizer tokenizer = load_tokenizer_json(folder / "file");
+  CHECK_THROWS_WITH(tokenizer.encode("a"), Catch::Contains("make more than 1048640 bytes"));
+  CHECK(tokenizer.ids("b").empty());
+}
+
+TEST_CASE("expressions cannot cut characters in two, run backwards, or take all memory") {
+  CHECK_THROWS_AS(Regex("\\C", "a file"), Error);
+  std::size_t last = 0;
+  try {  // newer versions of PCRE2 refuse it
+    Regex("(?<=\\Ka)b", "a file").for_each("abab", [&](std::size_t begin, std::size_t end) {
+      CHECK((begin >= last && begin < end));
+      last = end;
+    });
+  } catch (const Error&) {
+  }
+  const Regex greedy("(*NO_JIT)(*NO_START_OPT)(?:(a)|b)*c", "a file");
+  CHECK_THROWS_WITH(greedy.find(std::string(1'000'000, 'a'), 0), Catch::Contains("limit"));
 }
 
 TEST_CASE("SentencePiece: what is damaged is named with its byte") {

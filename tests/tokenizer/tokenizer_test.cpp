@@ -107,6 +107,22 @@ TEST_CASE("places survive normalisation: a blank put in front stands for nothing
                                           "<0xE4>:\xE4", "<0xB8>:\xB8", "<0xAD>:\xAD"});
 }
 
+TEST_CASE("WordPiece: the longest piece first, words of the text without accents and capitals, unknown ones whole") {
+  const Tokenizer tokenizer = load_tokenizer_json(CALM_FIXTURES "/bert_tokenizer.json");
+  const std::string text = "Th\u00c9re, \u4e00x\u2603";  // an ideograph is a word of its own; a snowman has no piece
+  const std::vector<std::string> pieces{"[CLS]", "there", ",", "\u4e00", "[UNK]", "[SEP]"};
+  const std::vector<std::string> parts{"", "Th\u00c9re", ",", "\u4e00", "x\u2603", ""};
+  const auto tokens = tokenizer.encode(text);
+  REQUIRE(tokens.size() == pieces.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    CHECK(tokenizer.piece(tokens[i].id) == pieces[i]);
+    CHECK(text.substr(tokens[i].begin, tokens[i].end - tokens[i].begin) == parts[i]);
+  }
+  CHECK(tokenizer.decode(tokenizer.ids("Well, go !")) == "well, go!");
+  CHECK(tokenizer.ids(std::string(20, 'a'), Template::leave).size() > 1);
+  CHECK(tokenizer.ids(std::string(21, 'a'), Template::leave) == std::vector{tokenizer.find("[UNK]")});
+}
+
 TEST_CASE("the template is applied unless it is left, and special tokens are not shown unless asked for") {
   const Tokenizer tokenizer = llama_kind();
   const auto with = tokenizer.ids("a time"), without = tokenizer.ids("a time", Template::leave);

@@ -5,6 +5,7 @@
 /// generated is the same, to the byte, as one that is decoded at the end, and never ends inside of a character.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -144,6 +145,31 @@ struct Join {
   void finish(auto&&) {}
 };
 
+/// Pieces that begin with `prefix` go on with the word, others have a blank in front; with `cleans`, English as it was
+/// before punctuation was cut off, token by token as `tokenizers` does it.
+struct WordPiece {
+  std::string prefix;
+  bool cleans = true;
+  bool is_first = true;
+  void push(TokenId id, std::string text, auto&& next) {
+    static constexpr std::array<std::pair<const char*, const char*>, 11> rules{{{" .", "."},
+                                                                                {" ?", "?"},
+                                                                                {" !", "!"},
+                                                                                {" ,", ","},
+                                                                                {" ' ", "'"},
+                                                                                {" n't", "n't"},
+                                                                                {" 'm", "'m"},
+                                                                                {" do not", " don't"},
+                                                                                {" 's", "'s"},
+                                                                                {" 've", "'ve"},
+                                                                                {" 're", "'re"}}};
+    if (!std::exchange(is_first, false)) text = text.starts_with(prefix) ? text.substr(prefix.size()) : " " + text;
+    if (cleans) for (const auto& [from, to] : rules) text = detail::replaced(text, from, to);
+    next(id, std::move(text));
+  }
+  void finish(auto&&) {}
+};
+
 /// SentencePiece's own: marks become blanks, the one that it puts in front of a text is removed, byte pieces become
 /// bytes (U+FFFD for each that is part of no character), the unknown piece `unknown_surface`.
 struct SentencePiece {
@@ -189,7 +215,7 @@ struct SentencePiece {
 }  // namespace decoders
 
 using DecodeStep = std::variant<decoders::Bytes, decoders::Replace, decoders::ByteFallback, decoders::Strip,
-                                decoders::Metaspace, decoders::Join, decoders::SentencePiece>;
+                                decoders::Metaspace, decoders::Join, decoders::WordPiece, decoders::SentencePiece>;
 
 /// Steps one behind the other, with what they keep; a copy of fresh ones decodes one text.
 class Decoder {

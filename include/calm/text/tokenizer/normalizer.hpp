@@ -26,7 +26,7 @@ constexpr bool is_white_space(char32_t c) { return is_space(c) && !(c >= 0x1C &&
 /// A text in which each character c is replace(c), a string of UTF-8; what stays the same stands for itself.
 template <class Replace>
 Aligned map_characters(const Aligned& text, const Replace& replace) {
-  Aligned out;
+  Aligned out = text.successor();
   for (std::size_t i = 0; i < text.text().size();) {
     const CodePoint c = code_point_at(text.text(), i);
     const std::string now = replace(c.value);
@@ -40,7 +40,7 @@ Aligned map_characters(const Aligned& text, const Replace& replace) {
 /// A text with `content` in the place of each range that find(text, visit) visits.
 template <class Find>
 Aligned replace_ranges(const Aligned& text, const std::string& content, const Find& find) {
-  Aligned out;
+  Aligned out = text.successor();
   std::size_t done = 0;
   find(text.text(), [&](std::size_t begin, std::size_t end) {
     out.append(text, done, begin);
@@ -98,7 +98,7 @@ inline Normalizer strip(bool left, bool right) {
     }
     if (!left) begin = 0;
     if (!right) end = text.size();
-    return begin < end ? aligned.part(begin, end) : Aligned();
+    return begin < end ? aligned.part(begin, end) : aligned.successor();
   };
 }
 
@@ -119,7 +119,7 @@ inline Normalizer replace(Regex pattern, std::string content) {
 inline Normalizer prepend(std::string prefix) {
   return [=](const Aligned& text) {
     if (text.text().empty()) return text;
-    Aligned out;
+    Aligned out = text.successor();
     out.append(prefix, text.span(0, 0));
     out.append(text, 0, text.text().size());
     return out;
@@ -131,7 +131,7 @@ inline Normalizer prepend(std::string prefix) {
 inline Normalizer charsmap(Charsmap rules) {
   return [rules = std::move(rules)](const Aligned& aligned) {
     const std::string_view text = aligned.text();
-    Aligned out;
+    Aligned out = aligned.successor();
     const auto apply = [&](std::size_t begin, std::size_t end) {
       const Charsmap::Rule rule = rules.shortest(text.substr(begin, end - begin));
       if (rule.bytes == 0) return false;

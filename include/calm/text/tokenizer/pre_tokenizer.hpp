@@ -112,7 +112,7 @@ auto find_characters(const Is& is) {
 /// Writes all words anew: write(range, out) appends what stands in the place of one.
 template <class Write>
 void rewrite_words(Words& words, const Write& write) {
-  Aligned out;
+  Aligned out = words.text.successor();
   for (Words::Range& range : words.ranges) {
     const std::size_t begin = out.text().size();
     write(range, out);

@@ -42,7 +42,7 @@ class Regex {
   void for_each(std::string_view text, Visit&& visit) const {
     for (std::size_t from = 0; from < text.size();) {
       const Match match = find(text, from);
-      if (!match.found) return;
+      if (!match.found || match.begin < from) return;  // \K moves a match's beginning
       if (match.end > match.begin) visit(match.begin, match.end);
       from = match.end > match.begin ? match.end : match.end + 1;
       while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
@@ -51,6 +51,8 @@ class Regex {
 
   /// Steps that one search may take; real expressions take a few per character.
   static constexpr unsigned match_limit = 10'000'000;
+  /// KiB that one search may take.
+  static constexpr unsigned heap_limit = 64 << 10;
 
  private:
 #ifdef CALM_PCRE2
@@ -70,8 +72,8 @@ class Regex {
 inline Regex::Regex(const std::string& pattern, const std::string& place) : place_(place) {
   int code = 0;
   PCRE2_SIZE at = 0;
-  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &code,
-                            &at, nullptr),
+  const auto options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;  // \C would cut characters in two
+  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options, &code, &at, nullptr),
               Free());
   if (!code_) {
     PCRE2_UCHAR reason[256] = {};
@@ -84,6 +86,7 @@ inline Regex::Regex(const std::string& pattern, const std::string& place) : plac
   calm::detail::require(context_ != nullptr, [] { return std::string("calm::text::Regex: out of memory"); });
   pcre2_set_match_limit(context_.get(), match_limit);
   pcre2_set_depth_limit(context_.get(), match_limit);
+  pcre2_set_heap_limit(context_.get(), heap_limit);
 }
 
 inline Regex::Match Regex::find(std::string_view text, std::size_t from) const {

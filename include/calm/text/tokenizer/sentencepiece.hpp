@@ -37,7 +37,7 @@ class SentencePieceNormalizer {
 
   Aligned operator()(const Aligned& aligned) const {
     const std::string_view text = aligned.text();
-    Aligned out;
+    Aligned out = aligned.successor();
     std::size_t i = 0;
     while (trims_ && i < text.size()) {
       const auto [now, bytes] = at(text, i);

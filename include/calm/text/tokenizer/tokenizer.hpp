@@ -21,6 +21,7 @@
 #include "calm/text/tokenizer/pre_tokenizer.hpp"
 #include "calm/text/tokenizer/unigram.hpp"
 #include "calm/text/tokenizer/vocabulary.hpp"
+#include "calm/text/tokenizer/wordpiece.hpp"
 #include "calm/text/utf8.hpp"
 
 namespace calm::text {
@@ -38,7 +39,7 @@ struct TokenizerParts {
   AddedTokens added;
   std::vector<Normalizer> normalizers;
   std::vector<PreTokenizer> pre_tokenizers;
-  std::variant<Bpe, Unigram<double>, Unigram<float>> model;
+  std::variant<Bpe, Unigram<double>, Unigram<float>, WordPiece> model;
   std::vector<TokenId> before, after;  ///< what the template puts around a text (BOS, EOS)
   Decoder decoder;
   bool takes_bytes = false;  ///< texts need not be UTF-8

@@ -125,6 +125,14 @@ inline Unigram<double> read_unigram(const JsonValue& model, Vocabulary& vocabula
   return unigram;
 }
 
+inline WordPiece read_wordpiece(const JsonValue& model, Vocabulary& vocabulary) {
+  read_vocabulary(model["vocab"], false, vocabulary);
+  const TokenId unknown = vocabulary.find(model["unk_token"].text());
+  if (unknown == no_token) model["unk_token"].expected("a piece of the vocabulary");
+  const std::string& prefix = model["continuing_subword_prefix"].text();
+  return WordPiece(vocabulary, unknown, prefix, static_cast<std::size_t>(model["max_input_chars_per_word"].count()));
+}
+
 /// "added_tokens" into `parts`, whose normalizers are read already.
 inline void read_added_tokens(const JsonValue& list, TokenizerParts& parts) {
   const std::size_t size = parts.vocabulary.size() + list.raw().size();
@@ -163,7 +171,7 @@ inline void read_surroundings(const JsonValue& processor, TokenizerParts& parts)
 
 }  // namespace detail
 
-/// Reads the file `path`: models BPE (also with byte fallback) and Unigram, with the steps that
+/// Reads the file `path`: models BPE (also with byte fallback), Unigram and WordPiece, with the steps that
 /// tokenizer_json_steps.hpp knows. "truncation" and "padding" are left to the caller. Throws `Error` with the key where
 /// something is missing, damaged or unknown.
 inline Tokenizer load_tokenizer_json(const std::string& path) {
@@ -186,10 +194,14 @@ inline Tokenizer load_tokenizer_json(const std::string& path) {
   }
   const auto model = root["model"];
   // Old files do not name the type of the model.
-  const std::string type = model.text_or("type", model.has("merges") ? "BPE" : model.has("unk_id") ? "Unigram" : "");
+  const std::string type = model.text_or("type", model.has("merges")                     ? "BPE"
+                                                 : model.has("unk_id")                   ? "Unigram"
+                                                 : model.has("max_input_chars_per_word") ? "WordPiece"
+                                                                                         : "");
   if (type == "BPE") parts.model = detail::read_bpe(model, is_byte_level, parts.vocabulary);
   else if (type == "Unigram") parts.model = detail::read_unigram(model, parts.vocabulary);
-  else model.fail("expected a model of type BPE or Unigram, found " + detail::in_quotes(type));
+  else if (type == "WordPiece") parts.model = detail::read_wordpiece(model, parts.vocabulary);
+  else model.fail("expected a model of type BPE, Unigram or WordPiece, found " + detail::in_quotes(type));
   if (root.has("added_tokens")) detail::read_added_tokens(root["added_tokens"], parts);
   detail::read_surroundings(part("post_processor"), parts);
   parts.decoder = detail::read_decoder(part("decoder"));

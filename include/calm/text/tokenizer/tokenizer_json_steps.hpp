@@ -2,11 +2,13 @@
 /// refused by its name.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "calm/text/tokenizer/bert_normalizer.hpp"
 #include "calm/text/tokenizer/decoder.hpp"
 #include "calm/text/tokenizer/normalizer.hpp"
 #include "calm/text/tokenizer/pre_tokenizer.hpp"
@@ -60,6 +62,12 @@ inline Normalizer read_normalizer(const JsonValue& step) {
     if (type == name) return needs_tables(), normalizers::form(form);
   }
   if (type == "Lowercase") return needs_tables(), normalizers::lowercase();
+  if (type == "BertNormalizer") {
+    const bool lowercase = step.flag_or("lowercase", true);
+    return needs_tables(), normalizers::bert({step.flag_or("clean_text", true),
+                                              step.flag_or("handle_chinese_chars", true),
+                                              step.flag_or("strip_accents", lowercase), lowercase});
+  }
   if (type == "Strip") return normalizers::strip(step["strip_left"].flag(), step["strip_right"].flag());
   if (type == "Prepend") return normalizers::prepend(step["prepend"].text());
   if (type == "Precompiled") {
@@ -73,7 +81,7 @@ inline Normalizer read_normalizer(const JsonValue& step) {
         step["pattern"], [&](const std::string& text) { return normalizers::replace(text, content); },
         [&](const Regex& regex) { return normalizers::replace(regex, content); });
   }
-  refuse(step, "NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Precompiled, Replace, Sequence");
+  refuse(step, "NFC, NFD, NFKC, NFKD, Lowercase, BertNormalizer, Strip, Prepend, Precompiled, Replace, Sequence");
 }
 
 inline SplitBehavior read_behavior(const JsonValue& value) {
@@ -127,8 +135,13 @@ inline void read_pre_tokenizer(const JsonValue& step, std::vector<PreTokenizer>&
     require_unicode("the pre-tokenizer Punctuation", step.place());
     out.push_back(pre_tokenizers::punctuation(step.has("behavior") ? read_behavior(step["behavior"])
                                                                    : SplitBehavior::isolated));
+  } else if (type == "BertPreTokenizer") {
+    require_unicode("the pre-tokenizer BertPreTokenizer", step.place());
+    out.push_back(pre_tokenizers::whitespace_split());
+    out.push_back(pre_tokenizers::punctuation(SplitBehavior::isolated));
   } else {
-    refuse(step, "ByteLevel, Split, Metaspace, WhitespaceSplit, Whitespace, Digits, Punctuation, Sequence");
+    refuse(step, "ByteLevel, Split, Metaspace, WhitespaceSplit, Whitespace, Digits, Punctuation, BertPreTokenizer, "
+                 "Sequence");
   }
 }
 
@@ -137,6 +150,7 @@ inline Decoder read_decoder(const JsonValue& decoder) {
   if (decoder.is_null()) return Decoder({decoders::Join{}});
   std::vector<DecodeStep> out;
   bool is_fused = false;
+  double growth = 1;
   for (const JsonValue& step : sequence(decoder, "decoders")) {
     const std::string& type = step["type"].text();
     if (type == "ByteLevel") {
@@ -144,7 +158,10 @@ inline Decoder read_decoder(const JsonValue& decoder) {
     } else if (type == "Replace") {
       const std::string content = step["content"].text();
       if (!step["pattern"].has("String")) step["pattern"].fail("expected a String: others cannot be decoded in parts");
-      out.push_back(decoders::Replace{step["pattern"]["String"].some_text(), content});
+      const std::string& pattern = step["pattern"]["String"].some_text();
+      growth *= std::max(1.0, static_cast<double>(content.size()) / static_cast<double>(pattern.size()));
+      if (growth > 64) step.fail("expected replacements that make texts at most 64 times longer, found others");
+      out.push_back(decoders::Replace{pattern, content});
     } else if (type == "ByteFallback") {
       out.push_back(decoders::ByteFallback{});
     } else if (type == "Fuse") {
@@ -153,10 +170,12 @@ inline Decoder read_decoder(const JsonValue& decoder) {
       const std::size_t start = step["start"].count();
       if (step["stop"].count() != 0) step["stop"].fail("expected 0, found another number, which no model here has");
       out.push_back(decoders::Strip{step["content"].some_text(), start, !is_fused, start});
+    } else if (type == "WordPiece") {
+      out.push_back(decoders::WordPiece{step["prefix"].text(), step["cleanup"].flag()});
     } else if (type == "Metaspace") {
       out.push_back(decoders::Metaspace{step["replacement"].some_text(), read_scheme(step) != PrependScheme::never});
     } else {
-      refuse(step, "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, Sequence");
+      refuse(step, "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece, Sequence");
     }
   }
   return Decoder(std::move(out));

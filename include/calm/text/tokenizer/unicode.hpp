@@ -75,10 +75,10 @@ inline bool is_punctuation(char32_t c) {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }
-/// Whether `c` is of one of the categories C (other), as BERT removes them.
+/// Whether `c` is a control, format or private character, which BERT's normalisation removes.
 inline bool is_other(char32_t c) {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category >= UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CN;
+  return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO;
 }
 inline std::u32string lower(char32_t c) {
   if (c == 0x130) return U"i\u0307";  // the one character that becomes two
@@ -195,7 +195,7 @@ inline Aligned normalise(Aligned text, UnicodeForm form) {
   if (detail::is_below(text.text(), form == UnicodeForm::nfc ? 0x300 : 0x80)) return text;
   auto characters = detail::decompose(text, form == UnicodeForm::nfkc || form == UnicodeForm::nfkd);
   if (composes) characters = detail::compose(characters);
-  Aligned out;
+  Aligned out = text.successor();
   for (const auto& c : characters) out.append(detail::utf8_of(c.value), c.from);
   return out;
 }
