@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -65,6 +66,59 @@ inline int synchronise(int fd) {
   return result == 0 ? 0 : errno;
 }
 
+/// A regular file that is open for reading.
+class InputFile {
+ public:
+  /// Throws `Error` if `path` cannot be read or is not a regular file.
+  explicit InputFile(const std::string& path) : path_(path), file_(open_descriptor(path, O_RDONLY)) {
+    if (file_.get() < 0) throw_system(path, "cannot open", errno, "check the path and its permissions");
+    const struct stat status = status_now();
+    calm::detail::require(S_ISREG(status.st_mode), [&] {
+      return "calm::io: " + path + ": expected a regular file, found " +
+             (S_ISDIR(status.st_mode) ? "a directory; name a file in it" : "a device, pipe or socket");
+    });
+    size_ = static_cast<std::size_t>(status.st_size);
+  }
+
+  const std::string& path() const { return path_; }
+  int descriptor() const { return file_.get(); }
+  /// Bytes in it when it was opened.
+  std::size_t size() const { return size_; }
+
+  /// Throws `Error` if the file has become shorter.
+  void require_whole() const {
+    const auto now = static_cast<std::size_t>(status_now().st_size);
+    calm::detail::require(now >= size_, [&] {
+      return "calm::io: " + path_ + ": expected " + std::to_string(size_) + " bytes as when it was opened, found " +
+             std::to_string(now) + ": it was cut off since; copy it again, and replace files by renaming others";
+    });
+  }
+
+  /// Fills `to` with the `bytes` bytes from `offset` on. Throws `Error` if they are no longer there.
+  void read(std::size_t offset, void* to, std::size_t bytes) const {
+    for (std::size_t done = 0; done < bytes;) {
+      const ssize_t n = ::pread(file_.get(), static_cast<char*>(to) + done, bytes - done,
+                                static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw_system(path_, "cannot read", errno, "check the disk");
+      if (n == 0) require_whole();
+      calm::detail::require(n > 0, [&] { return "calm::io: " + path_ + ": ends before its size says"; });
+      done += static_cast<std::size_t>(n);
+    }
+  }
+
+ private:
+  struct stat status_now() const {
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) throw_system(path_, "cannot read its size", errno, "check the disk");
+    return status;
+  }
+
+  std::string path_;
+  Descriptor file_;
+  std::size_t size_ = 0;
+};
+
 struct Mapping {
   void* data;
   std::size_t bytes;
@@ -76,29 +130,34 @@ struct Mapping {
 
 }  // namespace detail
 
+/// The contents of `path`, of at most `longest` bytes. Throws `Error`. Nothing is mapped: whatever becomes of the file
+/// while it is read, nothing worse than an `Error` comes of it.
+inline std::string read_file(const std::string& path, std::size_t longest = std::numeric_limits<std::size_t>::max()) {
+  const detail::InputFile file(path);
+  calm::detail::require(file.size() <= longest, [&] {
+    return "calm::io: " + path + ": expected at most " + std::to_string(longest) + " bytes, found " +
+           std::to_string(file.size());
+  });
+  std::string contents(file.size(), '\0');
+  file.read(0, contents.data(), contents.size());
+  return contents;
+}
+
 /// A file mapped read-only. Copies share the mapping, as do tensors made on `storage()`; it ends with the last of them.
 ///
-/// The file must not shrink while it is mapped: the system answers a read behind its new end with SIGBUS. Writers that
-/// replace the file by renaming, as `AtomicFile` does, leave the mapping whole.
+/// The file must not shrink while it is mapped: the system answers a read behind its new end with SIGBUS. Whoever hands
+/// out parts of it calls `require_whole` first, so that only what is cut off later, under tensors in use, is not an
+/// `Error`. Writers that replace the file by renaming, as `AtomicFile` does, leave the mapping whole.
 class MappedFile {
  public:
   /// Maps the whole of `path`. Throws `Error` if it cannot be read or is not a regular file.
   static MappedFile open(const std::string& path) {
-    detail::Descriptor file(detail::open_descriptor(path, O_RDONLY));
-    if (file.get() < 0) detail::throw_system(path, "cannot open", errno, "check the path and its permissions");
-    struct stat status {};
-    if (::fstat(file.get(), &status) != 0) detail::throw_system(path, "cannot read its size", errno, "check the disk");
-    calm::detail::require(S_ISREG(status.st_mode), [&] {
-      return "calm::io: " + path + ": expected a regular file, found " +
-             (S_ISDIR(status.st_mode) ? "a directory; name a file in it" : "a device, pipe or socket");
-    });
-    MappedFile mapped;
-    mapped.path_ = path;
-    mapped.size_ = static_cast<std::size_t>(status.st_size);
-    if (mapped.size_ == 0) return mapped;  // the system maps no empty range
-    void* data = ::mmap(nullptr, mapped.size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    MappedFile mapped(path);
+    const std::size_t bytes = mapped.size();
+    if (bytes == 0) return mapped;  // the system maps no empty range
+    void* data = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, mapped.file_->descriptor(), 0);
     if (data == MAP_FAILED) detail::throw_system(path, "cannot map", errno, "check the limit on address space");
-    auto context = std::make_unique<detail::Mapping>(detail::Mapping{data, mapped.size_});
+    auto context = std::make_unique<detail::Mapping>(detail::Mapping{data, bytes});
     mapped.storage_ = Storage<Cpu>::external<&detail::Mapping::unmap>(data, context.get());
     context.release();
     return mapped;
@@ -107,17 +166,21 @@ class MappedFile {
   /// The first byte; null if the file is empty.
   const std::byte* data() const { return static_cast<const std::byte*>(storage_.data()); }
   /// Bytes in the file when it was mapped.
-  std::size_t size() const { return size_; }
-  const std::string& path() const { return path_; }
+  std::size_t size() const { return file_->size(); }
+  const std::string& path() const { return file_->path(); }
   /// The mapping as a tensor's memory. Its pages are read-only: clone what is to be written.
   const Storage<Cpu>& storage() const { return storage_; }
 
- private:
-  MappedFile() = default;
+  /// Throws `Error` if the file has become shorter since it was mapped.
+  void require_whole() const { file_->require_whole(); }
+  /// Fills `to` with the `bytes` bytes from `offset` on, which must be there, not through the mapping. Throws `Error`.
+  void read(std::size_t offset, void* to, std::size_t bytes) const { file_->read(offset, to, bytes); }
 
+ private:
+  explicit MappedFile(const std::string& path) : file_(std::make_shared<detail::InputFile>(path)) {}
+
+  std::shared_ptr<const detail::InputFile> file_;
   Storage<Cpu> storage_;
-  std::size_t size_ = 0;
-  std::string path_;
 };
 
 /// Writes a file so that `path` holds the old contents or all of the new, whatever happens: into a temporary file

@@ -21,10 +21,8 @@ inline constexpr int max_json_depth = 64;
 /// readers keep the first or the last, so two programs would read two things).
 inline nlohmann::json read_json(const std::string& path) {
   using nlohmann::json;
-  const MappedFile file = MappedFile::open(path);
+  const std::string text = read_file(path, max_json_bytes);
   const auto fail = [&](const std::string& what) { throw Error("calm::io: " + path + ": " + what); };
-  if (file.size() > max_json_bytes)
-    fail("expected at most 64000000 bytes of JSON, found " + std::to_string(file.size()));
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
     if (depth > max_json_depth) fail("expected JSON nested at most 64 deep, found more");
@@ -34,9 +32,8 @@ inline nlohmann::json read_json(const std::string& path) {
       fail("the key " + detail::in_quotes(parsed.get<std::string>()) + " stands twice in one object");
     return true;
   };
-  const char* text = reinterpret_cast<const char*>(file.data());
   try {
-    return json::parse(text, text + file.size(), check);
+    return json::parse(text, check);
   } catch (const json::exception& e) {
     throw Error("calm::io: " + path + ": not valid JSON: " + detail::in_quotes(e.what()));
   }

@@ -161,10 +161,16 @@ enum class Conversion { allow, refuse };
 /// A safetensors file, checked in full when it is opened. Tensors that it hands out keep its memory alive.
 class SafetensorsFile {
  public:
-  /// Maps `path` and checks everything that its header says. Throws `Error`.
+  /// Maps `path` and checks everything that its header says. Throws `Error`, also later if the file is then shorter.
   static SafetensorsFile open(const std::string& path) {
     MappedFile file = MappedFile::open(path);
-    SafetensorsHeader header = parse_safetensors_header(path, file.data(), file.size());
+    const std::size_t size = file.size();
+    std::uint64_t length = 0;  // what the file claims; parse_safetensors_header refuses what is too long
+    if (size >= 8) file.read(0, &length, 8);
+    const bool fits = size >= 8 && length <= std::min(size - 8, max_header_bytes);
+    std::vector<std::byte> front(fits ? 8 + length : std::min<std::size_t>(size, 8));
+    file.read(0, front.data(), front.size());
+    SafetensorsHeader header = parse_safetensors_header(path, front.data(), size);
     return SafetensorsFile(std::move(file), std::move(header));
   }
 
@@ -273,7 +279,10 @@ class SafetensorsFile {
  private:
   SafetensorsFile(MappedFile file, SafetensorsHeader header) : file_(std::move(file)), header_(std::move(header)) {}
 
-  const std::byte* begin_of(const SafetensorsEntry& e) const { return file_.data() + header_.data_begin + e.offset; }
+  const std::byte* begin_of(const SafetensorsEntry& e) const {
+    file_.require_whole();
+    return file_.data() + header_.data_begin + e.offset;
+  }
 
   template <class T>
   [[noreturn]] void fail_dtype(std::string_view name, std::string_view found, bool possible) const {

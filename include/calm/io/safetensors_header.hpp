@@ -315,7 +315,8 @@ inline std::string json_text(std::string_view s) {
 
 }  // namespace detail
 
-/// Reads and checks the header of the file `path` whose contents are the `size` bytes at `data`. Throws `Error`.
+/// Reads and checks the header of the file `path` of `size` bytes, which begin at `data`; of the tensors' data none need
+/// be there. Throws `Error`.
 inline SafetensorsHeader parse_safetensors_header(const std::string& path, const std::byte* data, std::size_t size) {
   const auto fail = [&](const std::string& what) {
     throw Error("calm::io: " + path + ": " + what + "; the file is damaged or is not safetensors");

@@ -106,10 +106,7 @@ class StrictJsonHandler {
 };
 
 /// The contents of a file.
-inline std::string read_all(const std::string& path) {
-  const io::MappedFile file = io::MappedFile::open(path);
-  return file.size() == 0 ? std::string() : std::string(reinterpret_cast<const char*>(file.data()), file.size());
-}
+inline std::string read_all(const std::string& path) { return io::read_file(path); }
 
 inline nlohmann::json read_json(const std::string& path) {
   const std::string text = read_all(path);
