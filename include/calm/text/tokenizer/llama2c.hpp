@@ -13,11 +13,11 @@
 
 namespace calm::text {
 
-/// Reads the file `path`: the longest piece's length, then for each piece its score (fp32), its length and its bytes,
-/// all in 32 bits, little endian. It is a SentencePiece BPE model with blanks in the place of marks, byte pieces from 3
-/// to 258, and a blank put in front of every text. `encode` adds no BOS (1). Throws `Error` with the byte.
-inline Tokenizer load_llama2c(const std::string& path) {
-  const std::string bytes = detail::read_all(path);
+namespace detail {
+
+/// The file `path` as the SentencePiece model that it was made from. Throws `Error` with the byte.
+inline SentencePieceModel read_llama2c(const std::string& path) {
+  const std::string bytes = read_all(path);
   std::size_t at = 0;
   const auto fail = [&](const std::string& what) {
     throw Error("calm::text: " + path + ": at byte " + std::to_string(at) + ": " + what +
@@ -31,14 +31,14 @@ inline Tokenizer load_llama2c(const std::string& path) {
   };
   std::int32_t longest = 0;
   read(longest);
-  detail::SentencePieceModel model{.kind = detail::SentencePieceModel::bpe,
-                                   .byte_fallback = true,
-                                   .unknown = 0,
-                                   .remove_extra_whitespaces = false,
-                                   .escape_whitespaces = false,
-                                   .mark = " "};
+  SentencePieceModel model{.kind = SentencePieceModel::bpe,
+                           .byte_fallback = true,
+                           .unknown = 0,
+                           .remove_extra_whitespaces = false,
+                           .escape_whitespaces = false,
+                           .mark = " "};
   while (at < bytes.size()) {
-    detail::SentencePieceEntry entry;
+    SentencePieceEntry entry;
     std::int32_t length = 0;
     read(entry.score);
     read(length);
@@ -51,15 +51,24 @@ inline Tokenizer load_llama2c(const std::string& path) {
     at += piece.size();
     const std::size_t i = model.pieces.size();
     entry.piece = piece;
-    entry.type = i == 0 ? detail::SentencePieceEntry::unknown
-                 : i < 3 ? detail::SentencePieceEntry::control
-                 : i < 259 ? detail::SentencePieceEntry::byte
-                           : detail::SentencePieceEntry::normal;
+    entry.type = i == 0 ? SentencePieceEntry::unknown
+                 : i < 3 ? SentencePieceEntry::control
+                 : i < 259 ? SentencePieceEntry::byte
+                           : SentencePieceEntry::normal;
     model.pieces.push_back(std::move(entry));
   }
   if (model.pieces.size() < 259)
     fail("expected at least 259 pieces, found " + std::to_string(model.pieces.size()));
-  return detail::make_sentencepiece(model, path);
+  return model;
+}
+
+}  // namespace detail
+
+/// Reads the file `path`: the longest piece's length, then for each piece its score (fp32), its length and its bytes,
+/// all in 32 bits, little endian. It is a SentencePiece BPE model with blanks in the place of marks, byte pieces from 3
+/// to 258, and a blank put in front of every text. `encode` adds no BOS (1). Throws `Error` with the byte.
+inline Tokenizer load_llama2c(const std::string& path) {
+  return detail::make_sentencepiece(detail::read_llama2c(path), path);
 }
 
 }  // namespace calm::text
