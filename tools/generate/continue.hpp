@@ -1,0 +1,156 @@
+/// \file  Continues prompts and prints what comes, as it comes.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "calm/generate/decoder.hpp"
+#include "calm/generate/generation_config.hpp"
+#include "calm/text/tokenizer/tokenizer.hpp"
+#include "calm/train/stop_on_signal.hpp"
+#include "tools/generate/ends.hpp"
+#include "tools/generate/settings.hpp"
+
+namespace calm::programs {
+
+/// How the model in `directory` is to be decoded: the call, before generation_config.json, before calm's defaults.
+inline GenerateOptions options_of(const GenerateSettings& s, const std::string& directory, const Ends& ends) {
+  GenerateOptions options;
+  options.end_tokens = ends.end;
+  const std::string file = directory + "/generation_config.json";
+  if (std::filesystem::is_regular_file(file)) options = read_generation_config(file, options);
+  const auto set = [](auto& option, const auto& said) {
+    if (said) option = *said;
+  };
+  set(options.max_new_tokens, s.max_new_tokens);
+  set(options.temperature, s.temperature);
+  set(options.top_k, s.top_k);
+  set(options.top_p, s.top_p);
+  set(options.min_p, s.min_p);
+  set(options.repetition_penalty, s.repetition_penalty);
+  options.seed = s.seed;
+  options.stop_strings.insert(options.stop_strings.end(), s.stops.begin(), s.stops.end());
+  options.end_tokens.insert(options.end_tokens.end(), s.ends.begin(), s.ends.end());
+  options.log_probabilities = s.log_probabilities;
+  return options;
+}
+
+inline const char* name_of(Finish finish) {
+  static constexpr const char* names[] = {"length", "end_token", "stop_sequence", "stop_string", "interrupted"};
+  return names[static_cast<std::size_t>(finish)];
+}
+
+/// Continues prompts with one model. One prompt is printed token by token, several one after the other, each when it
+/// and those before it are done.
+template <class Model>
+class Continuer {
+ public:
+  Continuer(const Model& model, const text::Tokenizer& tokenizer, const Ends& ends, const GenerateSettings& settings,
+            GenerateOptions options)
+      : model_(model), tokenizer_(tokenizer), ends_(ends), settings_(settings), options_(std::move(options)) {}
+
+  /// Returns false if a signal ended it. Throws `Error`, for a prompt that is too long, say.
+  bool operator()(const std::vector<std::string>& prompts) {
+    Decoder<Model> decoder(model_, {.slots = std::min(prompts.size(), settings_.together)});
+    texts_.clear();
+    for (std::size_t i = 0; i < prompts.size(); ++i) submit(decoder, prompts[i], i, prompts.size() == 1);
+    const auto begin = std::chrono::steady_clock::now();
+    std::size_t printed = 0, tokens = 0;
+    for (bool more = true; more && !stop_.asked();) {
+      more = decoder.step();
+      for (; printed < texts_.size(); ++printed) {
+        const auto done = decoder.take(printed);
+        if (!done) break;
+        tokens += done->tokens.size();
+        print(*texts_[printed], *done);
+      }
+    }
+    std::cout << std::flush;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (::isatty(STDERR_FILENO) == 1)
+      std::fprintf(stderr, "%s%zu tokens in %.2f s: %.1f tokens/s\n", stop_.asked() ? "\n" : "", tokens, seconds,
+                   static_cast<double>(tokens) / seconds);
+    return !stop_.asked();
+  }
+
+ private:
+  /// A text on its way to the terminal.
+  struct Text {
+    std::string prompt;
+    text::TokenStream shown;  // reads the prompt first, so that the blank between it and what is new is there
+    bool streams;
+    std::size_t bytes = 0;  // of what is new, as shown so far
+  };
+
+  void submit(Decoder<Model>& decoder, const std::string& prompt, std::size_t i, bool streams) {
+    auto tokens = tokens_of(tokenizer_, ends_, prompt);
+    auto& text = texts_.emplace_back(std::make_unique<Text>(Text{{}, tokenizer_.stream(), streams && !settings_.json}));
+    for (const Index token : tokens) text->prompt += text->shown.push(token);
+    if (text->streams && !settings_.hides_prompt) std::cout << text->prompt << std::flush;
+    GenerateOptions options = options_;
+    if (!settings_.max_new_tokens && tokens.size() <= Decoder<Model>::context)
+      options.max_new_tokens = std::min(options.max_new_tokens, Decoder<Model>::context + 1 - tokens.size());
+    if (!options.stop_strings.empty()) {
+      // A text has one such function, which is asked for each token once: so it may decode as it goes.
+      const auto seen = std::make_shared<text::TokenStream>(tokenizer_.stream());
+      for (const Index token : tokens) seen->push(token);
+      options.text_of = [seen](Index token) { return seen->push(token); };
+    }
+    if (text->streams)
+      options.on_token = [this, out = text.get()](const TokenEvent& event) {
+        const std::string added = out->shown.push(event.token);
+        out->bytes += added.size();
+        std::cout << added << std::flush;
+        return !stop_.asked();
+      };
+    decoder.submit(std::move(tokens), std::move(options), i);
+  }
+
+  void print(Text& text, const Completion& done) const {
+    std::string rest;
+    if (done.finish == Finish::stop_string) {  // which may begin within a token
+      rest = done.text.substr(std::min(text.bytes, done.text.size()));
+    } else {
+      if (!text.streams) for (const Index token : done.tokens) rest += text.shown.push(token);
+      rest += text.shown.finish();
+    }
+    if (!text.streams && !settings_.hides_prompt && !settings_.json) std::cout << text.prompt;
+    if (settings_.json) return print_json(text, rest, done);
+    std::cout << rest << '\n';
+    for (std::size_t t = 0; t < done.log_probabilities.size(); ++t)
+      std::printf("%10.4f  %s\n", done.log_probabilities[t], quoted(tokenizer_.piece(done.tokens[t])).c_str());
+  }
+
+  void print_json(const Text& text, const std::string& added, const Completion& done) const {
+    nlohmann::ordered_json line{
+        {"prompt", text.prompt}, {"completion", added}, {"tokens", done.tokens}, {"finish", name_of(done.finish)}};
+    if (settings_.log_probabilities) line["log_probabilities"] = done.log_probabilities;
+    std::cout << line.dump() << std::endl;
+  }
+
+  static std::string quoted(const std::string& piece) {
+    return nlohmann::json(piece).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
+
+  const Model& model_;
+  const text::Tokenizer& tokenizer_;
+  const Ends& ends_;
+  const GenerateSettings& settings_;
+  GenerateOptions options_;
+  train::StopOnSignal stop_;
+  std::vector<std::unique_ptr<Text>> texts_;
+};
+
+}  // namespace calm::programs
