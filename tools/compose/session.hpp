@@ -1,0 +1,177 @@
+/// \file  A composition from two directories: trained, measured, saved, and asked.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+
+#include "calm/compose/bridge_directory.hpp"
+#include "calm/compose/compose.hpp"
+#include "calm/io/hugging_face/model_directory.hpp"
+#include "calm/nn/initialise.hpp"
+#include "calm/text/retokenizer.hpp"
+#include "calm/text/tokenizer/load.hpp"
+#include "calm/train/fit.hpp"
+#include "calm/train/stop_on_signal.hpp"
+#include "tools/compose/bounded_retokenizer.hpp"
+#include "tools/compose/data.hpp"
+#include "tools/compose/evaluate.hpp"
+#include "tools/compose/run_record.hpp"
+#include "tools/compose/settings.hpp"
+#include "tools/generate/continue.hpp"
+#include "tools/generate/ends.hpp"
+
+namespace calm::programs {
+
+/// What one call of the program does. `Model` is a composition with one augment.
+template <class Model>
+class Session {
+ public:
+  /// Loads both models. Throws `Error`.
+  explicit Session(const ComposeSettings& settings)
+      : s_(settings), shared_(std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.anchor))),
+        ends_(read_ends(s_.anchor, tokenizer_)) {
+    if constexpr (own_tokenizer)
+      model_.retokenizer = bounded(
+          text::retokenizer(shared_, std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.augment))),
+          augment_context);
+    io::load(model_.anchor, s_.anchor);
+    if (s_.random_augment)
+      nn::initialise(model_.augment, {.seed = s_.seed + 1});
+    else
+      io::load(model_.augment, s_.augment);
+  }
+
+  /// Trains bridges, or goes on with those of an earlier call, says what they bring, and saves them. Returns false if a
+  /// signal ended it.
+  bool train() {
+    const Data data = read_data(s_, context, LineReader(tokenizer_, ends_));
+    say(data);
+    begin_run();
+    model_.initialise_bridges(s_.seed);
+    const Evaluator<Model> evaluate(model_, tokenizer_, ends_, data.held_out);
+    const train::FitResult result = fit(data, evaluate);
+    if (!result.finished) {
+      std::cout << "interrupted behind step " << result.steps << " of " << s_.steps
+                << "; the same command goes on from there\n";
+      return false;
+    }
+    std::cout << "trained   " << result.steps << " steps";
+    if (result.best_step > 0) std::cout << ", the bridges of step " << result.best_step << " kept";
+    std::printf(" (%.1f s)\n", result.seconds);
+    const Scores anchor = evaluate.of_anchor(s_.batch, s_.evaluated), composed = evaluate(s_.batch, s_.evaluated);
+    say(data, anchor, composed);
+    save(result, anchor, composed);
+    return true;
+  }
+
+  /// Loads the bridges that an earlier call saved. Throws `Error`.
+  void load_bridges() { load_bridge_directory(model_, s_.out + "/bridge"); }
+
+  /// Continues the prompts of the command line. Returns false if a signal ended it.
+  bool generate() const {
+    return Continuer(model_, tokenizer_, ends_, s_.generate, options_of(s_.generate, s_.anchor, ends_))(s_.prompts);
+  }
+
+ private:
+  using Branch = typename Model::template branch_type<0>;
+  static constexpr bool own_tokenizer = requires(Branch& branch) { branch.retokenizer; };
+  static constexpr std::size_t augment_context = Branch::augment_spec::config.context;
+  /// What both read; with a tokenizer of its own, the augment reads the beginning of a text that is too long for it.
+  static constexpr std::size_t context =
+      own_tokenizer ? Model::spec::config.context : std::min(Model::spec::config.context, augment_context);
+
+  void begin_run() const {
+    namespace fs = std::filesystem;
+    if (s_.fresh) {
+      for (const char* name : {"/run", "/run.json", "/metrics.jsonl"}) fs::remove_all(s_.out + name);
+    }
+    fs::create_directories(s_.out);
+    require_same_run(s_.out + "/run.json", run_record(s_, calm::detail::links_text<typename Branch::map>(),
+                                                      calm::detail::options_text<typename Branch::bridge_type>()));
+  }
+
+  train::FitResult fit(const Data& data, const Evaluator<Model>& evaluate) {
+    const train::StopOnSignal stop;
+    const bool tells = ::isatty(STDERR_FILENO) == 0;  // a terminal has the progress line
+    double held_out = 0;
+    train::FitOptions options{.steps = s_.steps,
+                              .batch_size = s_.batch,
+                              .accumulate = s_.accumulate,
+                              .learning_rate = s_.learning_rate,
+                              .warmup_steps = s_.warmup};
+    options.evaluate = [&] { return held_out = evaluate.loss(s_.batch); };
+    options.evaluate_every = s_.evaluate_every;
+    options.patience = s_.patience;
+    options.keep_best = true;
+    options.metrics = s_.out + "/metrics.jsonl";
+    options.log_every = std::min<std::size_t>(s_.evaluate_every, 50);
+    options.checkpoint = s_.out + "/run";
+    options.save_every = s_.save_every;
+    options.interrupted = stop;
+    options.after_step = [&](std::size_t step, double loss) {
+      if (tells && (step % s_.evaluate_every == 0 || step == s_.steps))
+        std::cout << "step " << step << ": loss " << loss << ", held out " << held_out << std::endl;
+    };
+    options.warn = [](const std::string& what) { std::cerr << what << '\n'; };
+    const auto stream = [&data, key = RandomKey{s_.seed, 0x6F72646572}](std::uint64_t i, train::Example& e) {
+      e = data.train[train::shuffled_index(key, i, data.train.size())];
+    };
+    return train::fit(model_, stream, options);
+  }
+
+  void say(const Data& data) const {
+    std::cout << "data      " << s_.data << ": " << data.train.size() << " lines to train on, " << data.held_out.size()
+              << " held out; the longest has " << data.longest << " tokens";
+    if (data.cut > 0) std::cout << "; " << data.cut << " were cut";
+    if (data.dropped > 0) std::cout << "; " << data.dropped << " were too long and dropped";
+    std::cout << "\nbridges   " << Model::trainable_parameters << " parameters, each line "
+              << static_cast<double>(s_.steps * s_.batch) / static_cast<double>(data.train.size()) << " times\n"
+              << std::flush;
+  }
+
+  void say(const Data& data, const Scores& anchor, const Scores& composed) const {
+    const bool exact = anchor.exact_match.has_value();
+    std::printf("\n%-14s  %12s%s\n", "held out", "perplexity", exact ? "   exact match" : "");
+    for (const auto& [name, scores] : {std::pair{"anchor alone", &anchor}, std::pair{"composed", &composed}}) {
+      std::printf("%-14s  %12.4g", name, scores->perplexity);
+      if (exact) std::printf("  %10.1f %%", 100 * *scores->exact_match);
+      std::printf("\n");
+    }
+    if (exact && s_.evaluated < data.held_out.size())
+      std::printf("(exact match of the first %zu of them)\n", s_.evaluated);
+  }
+
+  void save(const train::FitResult& result, const Scores& anchor, const Scores& composed) {
+    const auto name = [](const std::string& folder) {
+      return std::filesystem::path(folder + "/").parent_path().filename().string();
+    };
+    std::string about = "Trained for " + std::to_string(result.steps) + " steps on " + name(s_.data) + ". ";
+    about.append("Held out, the anchor's perplexity is ").append(std::to_string(anchor.perplexity));
+    about.append(", the composition's ").append(std::to_string(composed.perplexity)).append(".");
+    save_bridge_directory(model_, s_.out + "/bridge", {name(s_.anchor), name(s_.augment), about});
+    nlohmann::ordered_json json{{"steps", result.steps}, {"trainable_parameters", Model::trainable_parameters}};
+    for (const auto& [key, scores] : {std::pair{"anchor", &anchor}, std::pair{"composed", &composed}}) {
+      json[key]["perplexity"] = scores->perplexity;
+      if (scores->exact_match) json[key]["exact_match"] = *scores->exact_match;
+    }
+    io::write_file_atomically(s_.out + "/results.json", json.dump(2) + "\n");
+    std::cout << "saved     " << s_.out << "/bridge\n" << std::flush;
+  }
+
+  ComposeSettings s_;
+  std::shared_ptr<const text::Tokenizer> shared_;
+  const text::Tokenizer& tokenizer_ = *shared_;
+  Ends ends_;
+  Model model_;
+};
+
+}  // namespace calm::programs

@@ -1,0 +1,64 @@
+/// \file  What a pair's program is told on its command line.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/generate/settings.hpp"
+
+namespace calm::programs {
+
+struct ComposeSettings {
+  std::string anchor, augment, out = "composed", data;
+  bool random_augment = false;
+
+  double held_out = 0.1;         ///< share of the lines; 1 or more: their number
+  std::size_t max_length = 0;    ///< tokens of a line; 0: the anchor's context
+  std::string too_long = "refuse";
+
+  std::size_t steps = 1000, batch = 16, accumulate = 1, warmup = 50, patience = 0;
+  double learning_rate = 1e-3;
+  std::uint64_t seed = 0;
+  std::size_t evaluate_every = 100, save_every = 100, evaluated = 200;
+  bool fresh = false;
+
+  std::vector<std::string> prompts;
+  GenerateSettings generate;
+};
+
+inline void add_options(CLI::App& app, ComposeSettings& s) {
+  const auto number = [&](const char* name, auto& value, const char* what) {
+    return app.add_option(name, value, what)->capture_default_str();
+  };
+  app.add_option("anchor", s.anchor, "the folder of the model that is extended")->required();
+  app.add_option("augment", s.augment, "the folder of the model that it reads")->required();
+  number("--out", s.out, "the folder of all that is written");
+  app.add_option("--data", s.data, "JSONL to train on, lines of {\"text\"} or of {\"prompt\", \"completion\"}");
+  number("--held-out", s.held_out, "share of the lines kept for evaluation; 1 or more: how many");
+  number("--max-length", s.max_length, "tokens of a line; 0: the anchor's context");
+  number("--too-long", s.too_long, "what to do with longer lines: refuse, cut or drop")
+      ->check(CLI::IsMember({"refuse", "cut", "drop"}));
+  number("--steps", s.steps, "of training, in all: a run that has fewer goes on");
+  number("--batch", s.batch, "examples of a step")->check(CLI::PositiveNumber);
+  number("--accumulate", s.accumulate, "in how many parts a step passes them: less memory, the same step")
+      ->check(CLI::PositiveNumber);
+  number("--learning-rate", s.learning_rate, "after warm-up; it falls to a tenth along a cosine");
+  number("--warmup", s.warmup, "steps of warm-up");
+  number("--seed", s.seed, "of the bridges, of what is held out and of the order of the lines");
+  number("--evaluate-every", s.evaluate_every, "steps between losses on what is held out; the best bridges are kept")
+      ->check(CLI::PositiveNumber);
+  number("--save-every", s.save_every, "steps between checkpoints; 0: only when interrupted");
+  number("--patience", s.patience, "such losses without a better one before training stops; 0: it never does");
+  number("--evaluated", s.evaluated, "held-out lines that are decoded for exact match, at most");
+  app.add_flag("--random-augment", s.random_augment, "a control: an augment of the same shape that knows nothing");
+  app.add_flag("--fresh", s.fresh, "train anew, whatever is in --out");
+  app.add_option("--generate", s.prompts, "a prompt to continue with the bridges; may be given several times")
+      ->expected(1);
+  add_options(app, s.generate);
+}
+
+}  // namespace calm::programs
