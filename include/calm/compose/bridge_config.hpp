@@ -80,8 +80,8 @@ struct Flamingo {
 ///
 /// Two things differ, on purpose. There the norm's scale starts at 1 and nothing gates it, so that a fresh composition
 /// is not the anchor; here a tanh gate that starts at 0 stands behind the norm (its limit 1, or the norm's scale, gives
-/// the original's function). And there is no mask there, so that training sees its labels; here it is causal. The
-/// parameters' names are calm's: files of the original are not read.
+/// the original's function). And there is no mask there, so that training sees its labels; here it is causal. What the
+/// original has trained is read by `import_deepmind_bridges`.
 struct DeepMind {
   static constexpr BridgeConfig config{.heads = 1,
                                        .normalise_query = false,
