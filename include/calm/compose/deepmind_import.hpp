@@ -148,6 +148,22 @@ inline io::SafetensorsShards deepmind_tensors(const std::string& directory) {
   return io::SafetensorsShards::open(directory);
 }
 
+/// Fills `bridges` from `hooks`; all is checked before the first parameter is assigned.
+template <class Bridges>
+void read_hooks(io::SafetensorsShards& tensors, const std::vector<std::string>& hooks, Bridges& bridges) {
+  for (std::size_t i = 0; i < hooks.size(); ++i) {
+    for_each_hook_tensor(bridges[i], hooks[i], [&](auto& p, const std::string& name, unsigned, unsigned parts) {
+      check_hook_tensor(tensors, p, name, parts);
+    });
+  }
+  for (std::size_t i = 0; i < hooks.size(); ++i) {
+    for_each_hook_tensor(bridges[i], hooks[i], [&](auto& p, const std::string& name, unsigned part, unsigned) {
+      read_hook_tensor(tensors, p, name, part);
+    });
+    nn::detail::assign_constant(bridges[i].gate, open_gate);
+  }
+}
+
 }  // namespace detail
 
 /// Fills the bridges of `model` with those that google-deepmind/calm trained between the same two models: `directory`
@@ -169,19 +185,10 @@ void import_deepmind_bridges(Model& model, const std::string& directory) {
   static_assert(Part::map::stops == Part::map::size,
                 "calm::import_deepmind_bridges: two links stand on one anchor layer; there the original's second hook "
                 "reads what the first one wrote, and ours does not");
-  const auto hooks = detail::deepmind_hooks<Part, typename Model::anchor_type>(directory + "/config.json");
-  auto tensors = detail::deepmind_tensors(directory);
-  auto& bridges = model.template branch<0>().bridges;
-  for (std::size_t i = 0; i < hooks.size(); ++i) {
-    detail::for_each_hook_tensor(bridges[i], hooks[i], [&](auto& p, const std::string& name, unsigned, unsigned parts) {
-      detail::check_hook_tensor(tensors, p, name, parts);
-    });
-  }
-  for (std::size_t i = 0; i < hooks.size(); ++i) {
-    detail::for_each_hook_tensor(bridges[i], hooks[i], [&](auto& p, const std::string& name, unsigned part, unsigned) {
-      detail::read_hook_tensor(tensors, p, name, part);
-    });
-    nn::detail::assign_constant(bridges[i].gate, detail::open_gate);
+  if constexpr (detail::is_deepmind_layer(Part::bridge_type::config)) {  // one error, not one more for each tensor
+    const auto hooks = detail::deepmind_hooks<Part, typename Model::anchor_type>(directory + "/config.json");
+    auto tensors = detail::deepmind_tensors(directory);
+    detail::read_hooks(tensors, hooks, model.template branch<0>().bridges);
   }
 }
 
