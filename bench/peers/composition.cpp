@@ -1,0 +1,116 @@
+/// \file  calm's half of bench/peers/run: does what its input asks, one word a line, and answers with a line each.
+///
+///     composition fp32|bf16 FOLDER
+///
+/// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode.
+#include <cstddef>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "composition.hpp"
+#include "serve.hpp"
+
+namespace {
+
+constexpr std::size_t texts = 4, length = 512, decoded = 128;
+using calm::Cpu;
+
+template <class T>
+class Peer {
+  using Model = typename bench::Pair<T, 6>::Model;
+
+ public:
+  explicit Peer(const std::string& folder) {
+    bench::Pair<T, 6>::initialise(*model_);
+    if (folder.empty()) return;
+    calm::io::save_module(model_->anchor, folder + "/anchor.safetensors");
+    calm::io::save_module(model_->augment, folder + "/augment.safetensors");
+    calm::io::save_module(*model_, folder + "/bridges.safetensors");
+  }
+
+  /// Forward, backward, clipping and AdamW; the loss before it.
+  double step() { return step_of(*model_); }
+
+  /// The same as from the second epoch on: what training never changes comes from a file.
+  double cached() {
+    if (!cache_) cache_.emplace(*model_, calm::train::FeatureCacheOptions{.path = features_.string()});
+    const double loss = step_of(*cache_);
+    std::filesystem::remove(features_);  // open, so it lasts as long as this process
+    return loss;
+  }
+
+  /// Reads a text of 512 tokens; the token that is likeliest behind it.
+  double prefill() {
+    caches_.emplace(model_->make_caches(1, length + decoded));
+    position_ = 0;
+    return static_cast<double>(next_ = read(calm::train::collate<Cpu>(bench::texts(1, length + 1)).tokens));
+  }
+  /// Adds 128 tokens, each the likeliest; the last of them.
+  double decode() {
+    if (!caches_) prefill();
+    position_ = length;
+    for (std::size_t i = 0; i < decoded; ++i) next_ = read(calm::nn::Tokens<Cpu>::full(calm::Shape<calm::Batch, calm::Time>(1, 1), next_));
+    return static_cast<double>(next_);
+  }
+
+ private:
+  double step_of(const auto& trained) {
+    if (!optimizer_) optimizer_.emplace(*model_);
+    const auto batch = calm::train::collate<Cpu>(bench::texts(texts, length + 1));
+    double loss = 0;
+    {
+      const auto recording = tape_.record();
+      const auto mean = trained.loss(batch.tokens, batch.layout, batch.targets);
+      loss = static_cast<double>(static_cast<float>(mean.value[0]));
+      calm::backward(mean);
+    }
+    optimizer_->clip_gradients(1);
+    optimizer_->step(1e-4);
+    optimizer_->zero_gradients();
+    return loss;
+  }
+
+  calm::Index read(const calm::nn::Tokens<Cpu>& tokens) {
+    using calm::Index;
+    const auto count = static_cast<Index>(tokens.size());
+    const std::vector<Index> from{static_cast<Index>(position_)}, counts{count}, last{count - 1};
+    const auto layout = calm::nn::continue_at<Cpu>(from, counts, tokens.size());
+    const auto logits = model_->next_logits(tokens, layout, calm::nn::detail::per_text<Cpu>(last), *caches_);
+    position_ += tokens.size();
+    const auto value = [&](std::size_t i) { return static_cast<float>(logits[i]); };
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < bench::Large::config.vocab; ++i) best = value(i) > value(best) ? i : best;
+    return static_cast<Index>(best);
+  }
+
+  std::unique_ptr<Model> model_ = std::make_unique<Model>();
+  calm::Tape<Cpu> tape_;
+  std::optional<calm::train::AdamW<>> optimizer_;
+  std::optional<calm::train::FeatureCache<Model>> cache_;
+  std::filesystem::path features_ = std::filesystem::temp_directory_path() / ("calm-peer-" + std::to_string(::time({})));
+  std::optional<typename Model::Caches> caches_;
+  std::size_t position_ = 0;
+  calm::Index next_ = 0;
+};
+
+template <class T>
+void serve(const std::string& folder) {
+  Peer<T> peer(folder);
+  bench::serve({{"step", [&] { return peer.step(); }},
+                {"cached", [&] { return peer.cached(); }},
+                {"prefill", [&] { return peer.prefill(); }},
+                {"decode", [&] { return peer.decode(); }}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string type = argc > 1 ? argv[1] : "fp32", folder = argc > 2 ? argv[2] : "";
+  if (type == "bf16")
+    serve<calm::bf16>(folder);
+  else
+    serve<float>(folder);
+}
