@@ -99,6 +99,8 @@ TEST_CASE("JSONL: each mistake has its place and its remedy") {
              Equals(":1: key \"text\": expected a string, found an object"));
   CHECK_THAT(error_of("{\"prompt\": \"a\", \"completion\": null}\n"),
              Equals(":1: key \"completion\": expected a string, found null"));
+  CHECK_THAT(error_of("{\"text\": \"a\", \"note\": " + std::string(1000, '[')),
+             Equals(":1: expected values at most 64 deep, found deeper ones"));
   CHECK_THAT(error_of("{\"text\": \"a\", \"text\": \"b\"}\n"),
              Equals(":1: expected each key once, found \"text\" twice"));
 }

@@ -54,8 +54,8 @@ inline std::string in_quotes(std::string_view text) {
 inline constexpr std::string_view jsonl_shapes =
     R"({"text": ...}, {"prompt": ..., "completion": ...} or {"messages": [...]})";
 
-/// Receives the JSON of a line piece by piece; keeps the three strings, and refuses what may not stand there. Depth and
-/// memory are bounded by the parser's, which does not recurse.
+/// Receives the JSON of a line piece by piece; keeps the three strings, and refuses what may not stand there. Depth is
+/// bounded, memory by the line's length.
 class JsonlHandler {
  public:
   using number_integer_t = nlohmann::json::number_integer_t;
@@ -89,13 +89,11 @@ class JsonlHandler {
     } else if (depth_ > 0) {
       skip("an object");
     }
-    ++depth_;
-    return true;
+    return open();
   }
   bool start_array(std::size_t) {
     if (depth_ != 1 || field_ != messages) skip("an array");
-    ++depth_;
-    return true;
+    return open();
   }
   bool end_array() { return --depth_, true; }
   bool end_object() {
@@ -129,6 +127,13 @@ class JsonlHandler {
   }
 
  private:
+  static constexpr std::size_t max_depth = 64;
+
+  bool open() {
+    if (++depth_ > max_depth) fail_line(place_, "expected values at most 64 deep, found deeper ones");
+    return true;
+  }
+
   enum Field : std::size_t { text, prompt, completion, messages, none };
   static constexpr std::array<std::string_view, 4> names{"text", "prompt", "completion", "messages"};
 
