@@ -40,7 +40,8 @@ void calm::fuzz::read(std::string_view contents) {
     case 'r': return use_all(text::load_tiktoken(File(rest).path()), text);
     case 'R': return use_all(text::load_tiktoken(File(ranks + std::string(rest)).path()), text);
     case 'g': {
-      static const File vocabulary(R"({"a": 0, "b": 1, "c": 2, "Ġ": 3, "ab": 4, "abc": 5, "Ġa": 6, "<|endoftext|>": 9})");
+      static const File vocabulary(
+          R"({"a": 0, "b": 1, "c": 2, "Ġ": 3, "ab": 4, "abc": 5, "Ġa": 6, "<|endoftext|>": 9})");
       return use_all(text::load_gpt2_bpe(vocabulary.path(), File(rest).path()), text);
     }
     case 'v': return use_all(text::load_gpt2_bpe(File(rest).path(), File("a b\n").path()), text);

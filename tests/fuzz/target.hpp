@@ -1,7 +1,7 @@
 /// \file  What every fuzz target shares: the entry that libFuzzer and the driver call, and files that are only memory.
 ///
 /// A target is one .cpp that defines `calm::fuzz::read`. Whatever a file holds, reading it must end in a value or in a
-/// calm::Error; anything else is a finding: a crash, a sanitizer's report, another exception, a time-out, or one request
+/// calm::Error. Anything else is a finding: a crash, a sanitizer's report, another exception, a time-out, or a request
 /// for more memory than scripts/fuzz allows.
 #pragma once
 

@@ -39,8 +39,9 @@ assert config["peft_type"] == "CALM" and config["base_model_name_or_path"] == "u
 assert (folder / "README.md").read_text().startswith('---\nlibrary_name: calm\nbase_model: "us/anchor"\n')
 weights = load_file(folder / "adapter_model.safetensors")
 shapes = {name.removeprefix("bridges.0."): x.shape for name, x in weights.items()}
-assert shapes == {"norm_query.weight": (8,), "norm_augment.weight": (4,), "proj.weight": (8, 4), "q_proj.weight": (8, 8),
-                  "k_proj.weight": (8, 8), "v_proj.weight": (8, 8), "o_proj.weight": (8, 8), "sink": (2,)}, shapes  # fmt: skip
+matrices = {f"{name}_proj.weight": (8, 8) for name in "qkvo"}
+others = {"norm_query.weight": (8,), "norm_augment.weight": (4,), "proj.weight": (8, 4), "sink": (2,)}
+assert shapes == matrices | others, shapes
 assert not weights["bridges.0.o_proj.weight"].any() and weights["bridges.0.q_proj.weight"].std() > 0.1
 
 # A model that calm-convert wrote, beside the file that it read.
