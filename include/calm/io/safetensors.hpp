@@ -69,13 +69,14 @@ std::size_t convert(std::size_t n, const std::byte* x, To* y) {
   return bad;
 }
 
-/// Whether `load` turns numbers stored as `dtype` into `T`.
+/// Whether `load` turns numbers stored as `from` into `to`.
+inline bool converts(std::string_view from, std::string_view to) {
+  const auto floating = [](std::string_view t) { return t == "F32" || t == "F64" || t == "BF16" || t == "F16"; };
+  return floating(to) ? floating(from) : from == "I32" || from == "I64";
+}
 template <class T>
 bool converts_from(std::string_view dtype) {
-  if constexpr (std::is_integral_v<T>)
-    return dtype == "I32" || dtype == "I64";
-  else
-    return dtype == "F32" || dtype == "F64" || dtype == "BF16" || dtype == "F16";
+  return converts(dtype, dtype_name<T>);
 }
 
 template <class T>
@@ -95,6 +96,7 @@ struct AxisName {
   std::string (*name)();
 };
 
+/// What is wrong with `found`, or nothing. Dynamic axes take any extent.
 inline std::string axes_mismatch(std::span<const AxisName> axes, const std::vector<std::size_t>& found) {
   if (found.size() != axes.size())
     return "expected " + std::to_string(axes.size()) + " axes, found shape " + shape_text(found);
@@ -110,11 +112,7 @@ template <class X>
 struct ExpectedShape;
 template <class T, class Device, class... Axes>
 struct ExpectedShape<Tensor<T, Device, Axes...>> {
-  /// What is wrong with `found`, or nothing. Dynamic axes take any extent.
-  static std::string mismatch(const std::vector<std::size_t>& found) {
-    static constexpr std::array<AxisName, sizeof...(Axes)> axes{{{Axes::extent, &type_name<Axes>}...}};
-    return axes_mismatch(axes, found);
-  }
+  static constexpr std::array<AxisName, sizeof...(Axes)> axes{{{Axes::extent, &type_name<Axes>}...}};
 
   static Shape<Axes...> shape(const std::vector<std::size_t>& found) {
     std::array<std::size_t, Shape<Axes...>::dynamic_rank> extents{};
@@ -222,13 +220,17 @@ class SafetensorsFile {
     using T = typename X::value_type;
     static_assert(detail::stored_type_index(dtype_name<T>) < detail::stored_types.size(),
                   "calm::io::SafetensorsFile::load: this element type has no name in the format");
+    check(name, dtype_name<T>, detail::ExpectedShape<X>::axes, conversion);
+  }
+  /// The same for elements and axes that are known by their names alone.
+  void check(std::string_view name, std::string_view dtype, std::span<const detail::AxisName> axes,
+             Conversion conversion) const {
     const SafetensorsEntry& e = entry(name);
-    const std::string mismatch = detail::ExpectedShape<X>::mismatch(e.shape);
+    const std::string mismatch = detail::axes_mismatch(axes, e.shape);
     if (!mismatch.empty()) fail(name, mismatch);
-    if (e.dtype == dtype_name<T>) return;
-    const bool possible = detail::converts_from<T>(e.dtype);
-    if (conversion == Conversion::allow && possible) return;
-    fail_dtype<T>(name, e.dtype, possible);
+    if (e.dtype == dtype) return;
+    const bool possible = detail::converts(e.dtype, dtype);
+    if (conversion == Conversion::refuse || !possible) fail_dtype(name, dtype, e.dtype, possible);
   }
 
   /// Tensor `name` as a tensor type `X`, whose axes must be those stored. Stored as `X::value_type` and aligned, it
@@ -257,7 +259,7 @@ class SafetensorsFile {
   Part<T> read(std::string_view name, std::size_t first, std::size_t count) const {
     const SafetensorsEntry& e = entry(name);
     const bool as_stored = e.dtype == dtype_name<T>;
-    if (!as_stored && !detail::converts_from<T>(e.dtype)) fail_dtype<T>(name, e.dtype, false);
+    if (!as_stored && !detail::converts_from<T>(e.dtype)) fail_dtype(name, dtype_name<T>, e.dtype, false);
     const std::size_t elements = e.bytes * 8 / detail::stored_types[detail::stored_type_index(e.dtype)].bits;
     if (first > elements || count > elements - first) fail(name, "expected more elements than it has");
     const std::byte* from = begin_of(e) + (count > 0 ? first * (e.bytes / elements) : 0);
@@ -284,10 +286,13 @@ class SafetensorsFile {
     return file_.data() + header_.data_begin + e.offset;
   }
 
-  template <class T>
-  [[noreturn]] void fail_dtype(std::string_view name, std::string_view found, bool possible) const {
-    fail(name, std::string("expected dtype ") + dtype_name<T> + ", found " + std::string(found) +
-                   (possible ? ", and conversion was refused" : ", which does not convert to it"));
+  [[noreturn]] void fail_dtype(std::string_view name, std::string_view wanted, std::string_view found,
+                               bool possible) const {
+    std::string what = "expected dtype ";
+    what += wanted;
+    what += ", found ";
+    what += found;
+    fail(name, what + (possible ? ", and conversion was refused" : ", which does not convert to it"));
   }
 
   [[noreturn]] void fail(std::string_view name, const std::string& what) const {
@@ -310,16 +315,19 @@ class SafetensorsWriter {
     constexpr std::size_t type = detail::stored_type_index(dtype_name<T>);
     static_assert(type < detail::stored_types.size(),
                   "calm::io::SafetensorsWriter::add: this element type has no name in the format");
-    calm::detail::require(tensor.defined(), [&] {
+    const auto extents = tensor.shape().extents();
+    add(std::move(name), {detail::stored_types[type].name, {extents.begin(), extents.end()}, tensor.size() * sizeof(T),
+                          0}, tensor.storage(), tensor.data());
+  }
+  /// The same for a tensor whose type is known by its name alone; its place in the file is chosen by `save`.
+  void add(std::string name, SafetensorsEntry entry, Storage<Cpu> storage, const void* data) {
+    calm::detail::require(data != nullptr, [&] {
       return "calm::io::SafetensorsWriter: tensor " + detail::in_quotes(name) + " has no memory; assign it first";
     });
     calm::detail::require(name != "__metadata__" && !items_.contains(name), [&] {
       return "calm::io::SafetensorsWriter: the name " + detail::in_quotes(name) + " is taken";
     });
-    const auto extents = tensor.shape().extents();
-    SafetensorsEntry entry{detail::stored_types[type].name, {extents.begin(), extents.end()},
-                           tensor.size() * sizeof(T), 0};
-    items_.emplace(std::move(name), Item{std::move(entry), tensor.storage(), tensor.data()});
+    items_.emplace(std::move(name), Item{std::move(entry), std::move(storage), data});
   }
 
   /// Throws `Error` if `key` is there already.

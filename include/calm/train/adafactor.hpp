@@ -36,9 +36,8 @@ class Adafactor : public ParameterSet<Moment> {
       : ParameterSet<Moment>("Adafactor"), options_(options) {
     std::size_t scratch = 0;
     this->collect(module, {options.weight_decay, options.decay_from_rank}, groups,
-                  [&](auto& parameter, const auto& entry, std::size_t master) {
-                    using P = std::remove_cvref_t<decltype(parameter)>;
-                    Slots s{matrices(entry.extents), 0, this->no_state, master, &change<P>};
+                  [&]<class T>(std::type_identity<T>, const detail::ParameterEntry& entry, std::size_t master) {
+                    Slots s{matrices(entry.extents), 0, this->no_state, master, &change<T>};
                     const std::size_t rows = s.shape.count * s.shape.rows, columns = s.shape.count * s.shape.columns;
                     const bool factored = entry.extents.size() > 1;
                     s.rows = this->add_state(factored ? "rows" : "v", entry, factored ? rows : entry.size);
@@ -66,18 +65,18 @@ class Adafactor : public ParameterSet<Moment> {
       s.relative_floor = options_.relative_step ? options_.relative_floor : 0;
       s.relative = options_.relative_step;
       const Slots& at = slots_[i];
-      at.change(e.parameter, at.shape, s, this->state(at.rows), this->state(at.columns), this->state(at.master),
+      at.change(e, at.shape, s, this->state(at.rows), this->state(at.columns), this->state(at.master),
                 scratch_.data());
     });
   }
 
  private:
-  /// Where a parameter's state is, and the kernel of its type.
+  /// Where a parameter's state is, and the kernel of its elements.
   struct Slots {
     kernel::Matrices shape;
     std::size_t rows, columns, master;
-    void (*change)(void*, const kernel::Matrices&, const kernel::AdafactorStep&, Moment* rows, Moment* columns,
-                   Moment* master, double* scratch);
+    void (*change)(const detail::ParameterEntry&, const kernel::Matrices&, const kernel::AdafactorStep&, Moment* rows,
+                   Moment* columns, Moment* master, double* scratch);
   };
 
   static kernel::Matrices matrices(const std::vector<std::size_t>& extents) {
@@ -87,11 +86,11 @@ class Adafactor : public ParameterSet<Moment> {
     return m;
   }
 
-  template <class P>
-  static void change(void* parameter, const kernel::Matrices& shape, const kernel::AdafactorStep& s, Moment* rows,
-                     Moment* columns, Moment* master, double* scratch) {
-    P& x = *static_cast<P*>(parameter);
-    kernel::adafactor(Cpu{}, shape, s, x.gradient(), rows, columns, master, x.mutable_value().mutable_data(), scratch);
+  template <class T>
+  static void change(const detail::ParameterEntry& e, const kernel::Matrices& shape, const kernel::AdafactorStep& s,
+                     Moment* rows, Moment* columns, Moment* master, double* scratch) {
+    kernel::adafactor(Cpu{}, shape, s, static_cast<const T*>(e.gradient()), rows, columns, master,
+                      static_cast<T*>(e.data()), scratch);
   }
 
   AdafactorOptions options_;

@@ -31,10 +31,9 @@ class AdamW : public ParameterSet<Moment> {
   explicit AdamW(Module& module, AdamWOptions options = {}, const ParameterGroups& groups = {})
       : ParameterSet<Moment>("AdamW"), options_(options) {
     this->collect(module, {options.weight_decay, options.decay_from_rank}, groups,
-                  [&](auto& parameter, const auto& entry, std::size_t master) {
-                    using P = std::remove_cvref_t<decltype(parameter)>;
-                    slots_.push_back({this->add_state("m", entry, entry.size), this->add_state("v", entry, entry.size),
-                                      master, &change<P>});
+                  [&]<class T>(std::type_identity<T>, const detail::ParameterEntry& e, std::size_t master) {
+                    slots_.push_back({this->add_state("m", e, e.size), this->add_state("v", e, e.size), master,
+                                      &change<T>});
                   });
   }
 
@@ -54,21 +53,22 @@ class AdamW : public ParameterSet<Moment> {
       s.second_correction = static_cast<Moment>(std::sqrt(1 - std::pow(options_.beta2, t)));
       s.epsilon = static_cast<Moment>(options_.epsilon);
       const Slots& at = slots_[i];
-      at.change(e.parameter, s, this->state(at.m), this->state(at.v), this->state(at.master));
+      at.change(e, s, this->state(at.m), this->state(at.v), this->state(at.master));
     });
   }
 
  private:
-  /// Where a parameter's state is, and the kernel of its type.
+  /// Where a parameter's state is, and the kernel of its elements.
   struct Slots {
     std::size_t m, v, master;
-    void (*change)(void*, const kernel::AdamWStep<Moment>&, Moment* m, Moment* v, Moment* master);
+    void (*change)(const detail::ParameterEntry&, const kernel::AdamWStep<Moment>&, Moment* m, Moment* v,
+                   Moment* master);
   };
 
-  template <class P>
-  static void change(void* parameter, const kernel::AdamWStep<Moment>& s, Moment* m, Moment* v, Moment* master) {
-    P& x = *static_cast<P*>(parameter);
-    kernel::adamw(Cpu{}, x.value().size(), s, x.gradient(), m, v, master, x.mutable_value().mutable_data());
+  template <class T>
+  static void change(const detail::ParameterEntry& e, const kernel::AdamWStep<Moment>& s, Moment* m, Moment* v,
+                     Moment* master) {
+    kernel::adamw(Cpu{}, e.size, s, static_cast<const T*>(e.gradient()), m, v, master, static_cast<T*>(e.data()));
   }
 
   AdamWOptions options_;

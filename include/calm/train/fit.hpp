@@ -1,6 +1,8 @@
 /// \file  Training in one call.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <utility>
 
 #include "calm/train/adamw.hpp"
@@ -20,7 +22,17 @@ namespace calm::train {
 /// with the same bits as one that nothing befell; its log has no line twice. Throws `Error`.
 template <class Model, ExampleStream Stream, Optimizer O, class Loss = CollatedLoss>
 FitResult fit(Model& model, Stream stream, const FitOptions& options, O& optimizer, Loss loss = {}) {
-  return detail::Run(model, stream, options, optimizer, loss)();
+  Tape<typename Model::device> tape;
+  const detail::RunParts parts{
+      [&](std::uint64_t i, Example& example) { stream(i, example); },
+      [&](std::span<const Example> examples) {
+        return detail::accumulate_gradients(model, tape, loss, examples, options.accumulate);
+      },
+      [&](std::span<Example> examples) {
+        detail::rehearse(model, tape, loss, options.longest, examples, options.accumulate);
+      }};
+  detail::OptimizerReference<O> any(optimizer);
+  return detail::Run(options, parts, any)();
 }
 
 /// As above, with AdamW.

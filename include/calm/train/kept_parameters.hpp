@@ -26,7 +26,7 @@ class KeptParameters {
     if (copies_.empty()) copies_ = fresh();
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const detail::ParameterEntry& e = (*entries_)[i];
-      if (e.bytes > 0) std::memcpy(copies_[i].data(), e.data(e.parameter), e.bytes);
+      if (e.bytes > 0) std::memcpy(copies_[i].data(), e.data(), e.bytes);
     }
   }
 
@@ -34,14 +34,14 @@ class KeptParameters {
   void restore() const {
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const detail::ParameterEntry& e = (*entries_)[i];
-      if (e.bytes > 0) std::memcpy(e.data(e.parameter), copies_[i].data(), e.bytes);
+      if (e.bytes > 0) std::memcpy(e.mutable_data(), copies_[i].data(), e.bytes);
     }
   }
 
   /// Writes them to a file, whole or not at all. Throws `Error`.
   void save(const std::string& path) const {
     io::SafetensorsWriter writer;
-    for (std::size_t i = 0; i < copies_.size(); ++i) (*entries_)[i].add((*entries_)[i], &copies_[i], writer);
+    for (std::size_t i = 0; i < copies_.size(); ++i) (*entries_)[i].add(&copies_[i], writer);
     writer.add_digest();
     writer.save(path);
   }
@@ -49,7 +49,7 @@ class KeptParameters {
   /// Reads what `save` wrote of the same module. Throws `Error`, and changes nothing, if the file is damaged.
   void load(const std::string& path) {
     const io::SafetensorsFile file = io::SafetensorsFile::open(path);
-    for (const detail::ParameterEntry& e : *entries_) e.check(e, file);
+    for (const detail::ParameterEntry& e : *entries_) e.check(file);
     file.check_digest();
     std::vector<Storage<Cpu>> copies = fresh();
     for (std::size_t i = 0; i < copies.size(); ++i) {

@@ -3,72 +3,111 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/io/safetensors.hpp"
-#include "calm/tensor/cpu/adamw.hpp"  // sum_of_squares
 #include "calm/tensor/tensor.hpp"
 #include "calm/tensor/var.hpp"
 
 namespace calm::train::detail {
 
-/// The functions know the type.
+/// What is known of a type of parameter. Its functions are the only ones that a program has of each: all others are
+/// compiled once, or once per type of element.
+struct ParameterType {
+  struct Memory {
+    const Storage<Cpu>* storage;
+    void* data;
+    std::size_t size;  ///< elements
+  };
+
+  const char* dtype;
+  std::size_t element_bytes;
+  std::span<const io::detail::AxisName> axes;
+  Memory (*memory)(void* parameter);
+  void (*assign)(void* parameter, Storage<Cpu> storage);  ///< its elements from now on, in an equal shape
+};
+
+template <class P>
+struct ParameterTypeOf;
+template <template <class> class P, class T, class Device, class... Axes>
+struct ParameterTypeOf<P<Tensor<T, Device, Axes...>>> {
+  using X = Tensor<T, Device, Axes...>;
+  static_assert(std::is_same_v<Device, Cpu>, "calm::train: the optimizers' kernels are those of calm::Cpu");
+
+  static ParameterType::Memory memory(void* parameter) {
+    const X& x = static_cast<P<X>*>(parameter)->value();
+    return {&x.storage(), const_cast<T*>(x.data()), x.size()};
+  }
+  static void assign(void* parameter, Storage<Cpu> storage) {
+    P<X>& p = *static_cast<P<X>*>(parameter);
+    T* const data = static_cast<T*>(storage.data());
+    p.assign(X(std::move(storage), data, p.value().shape()));
+  }
+  static constexpr ParameterType value{dtype_name<T>, sizeof(T), io::detail::ExpectedShape<X>::axes, &memory, &assign};
+};
+
 struct ParameterEntry {
   std::string path;
   void* parameter = nullptr;
+  const ParameterType* type = nullptr;
+  GradientBuffer<Cpu>* gradient_buffer = nullptr;
   std::vector<std::size_t> extents;
   std::size_t size = 0, bytes = 0;
   double rate_factor = 1, weight_decay = 0;
   std::uint64_t frozen_updates = 0;
 
-  double (*squares)(const void* parameter, double* partial) = nullptr;  ///< Σ g²
-  bool (*writable)(const void* parameter, std::size_t size) = nullptr;
-  void* (*data)(void* parameter) = nullptr;
-  void (*zero)(void* parameter) = nullptr;
-  /// Adds the parameter, or what `instead` holds, to a file.
-  void (*add)(const ParameterEntry&, const Storage<Cpu>* instead, io::SafetensorsWriter&) = nullptr;
-  /// Throws `Error` unless the file has such a parameter.
-  void (*check)(const ParameterEntry&, const io::SafetensorsFile&) = nullptr;
-  /// Reads the file's into memory of the parameter's own.
-  void (*read)(const ParameterEntry&, const io::SafetensorsFile&) = nullptr;
-
   std::string name() const { return "parameter." + path; }
+
+  /// Whether the parameter's memory is its own and has the size that it had.
+  bool writable() const {
+    const ParameterType::Memory memory = type->memory(parameter);
+    return memory.storage->unique() && memory.size == size;
+  }
+  void* data() const { return type->memory(parameter).data; }
+  /// Null where no gradient has arrived: it is zero.
+  const void* gradient() const { return gradient_buffer->data<void>(); }
+  /// As `data`, to be written. Throws `Error` if somebody else holds it.
+  void* mutable_data() const {
+    calm::detail::require(writable(), [&] {
+      return "calm::train: parameter " + path + " shares its memory with another handle, or has another size than when "
+             "the optimizer was made; drop copies first";
+    });
+    return data();
+  }
+
+  /// Adds the parameter, or what `instead` holds, to a file.
+  void add(const Storage<Cpu>* instead, io::SafetensorsWriter& writer) const {
+    const ParameterType::Memory memory = type->memory(parameter);
+    const Storage<Cpu>& storage = instead ? *instead : *memory.storage;
+    writer.add(name(), {type->dtype, extents, bytes, 0}, storage, instead ? instead->data() : memory.data);
+  }
+  /// Throws `Error` unless the file has such a parameter.
+  void check(const io::SafetensorsFile& file) const {
+    file.check(name(), type->dtype, type->axes, io::Conversion::refuse);
+  }
+  /// Reads the file's, which was checked, into memory of the parameter's own.
+  void read(const io::SafetensorsFile& file) const {
+    Storage<Cpu> storage(bytes);
+    if (bytes > 0) std::memcpy(storage.data(), file.data(name()), bytes);
+    type->assign(parameter, std::move(storage));
+  }
 };
 
-template <class P>
-ParameterEntry make_entry(const std::string& path, P& parameter) {
-  using X = typename P::tensor_type;
-  using T = typename X::value_type;
-  static_assert(std::is_same_v<typename X::device, Cpu>, "calm::train: the optimizers' kernels are those of calm::Cpu");
+inline ParameterEntry make_entry(const std::string& path, void* parameter, const ParameterType& type,
+                                 GradientBuffer<Cpu>& gradient_buffer, std::span<const std::size_t> extents) {
   ParameterEntry e;
   e.path = path;
-  e.parameter = &parameter;
-  const auto extents = parameter.value().shape().extents();
+  e.parameter = parameter;
+  e.type = &type;
+  e.gradient_buffer = &gradient_buffer;
   e.extents.assign(extents.begin(), extents.end());
-  e.size = parameter.value().size();
-  e.bytes = e.size * sizeof(T);
-  e.squares = [](const void* p, double* partial) {
-    const P& x = *static_cast<const P*>(p);
-    return x.gradient() ? kernel::sum_of_squares(Cpu{}, x.value().size(), x.gradient(), partial) : 0.0;
-  };
-  e.writable = [](const void* p, std::size_t size) {
-    const X& x = static_cast<const P*>(p)->value();
-    return x.storage().unique() && x.size() == size;
-  };
-  e.data = [](void* p) -> void* { return static_cast<P*>(p)->mutable_value().mutable_data(); };
-  e.zero = [](void* p) { static_cast<P*>(p)->zero_gradient(); };
-  e.add = [](const ParameterEntry& self, const Storage<Cpu>* instead, io::SafetensorsWriter& writer) {
-    const X& x = static_cast<const P*>(self.parameter)->value();
-    writer.add(self.name(), instead ? X(*instead, static_cast<T*>(instead->data()), x.shape()) : x);
-  };
-  e.check = [](const ParameterEntry& self, const io::SafetensorsFile& file) {
-    file.check<X>(self.name(), io::Conversion::refuse);
-  };
-  e.read = [](const ParameterEntry& self, const io::SafetensorsFile& file) {
-    static_cast<P*>(self.parameter)->assign(file.load<X>(self.name()).clone());  // mapped memory is read-only
-  };
+  e.size = type.memory(parameter).size;
+  e.bytes = e.size * type.element_bytes;
   return e;
 }
 

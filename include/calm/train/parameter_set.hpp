@@ -14,6 +14,7 @@
 
 #include "calm/io/safetensors.hpp"
 #include "calm/nn/module.hpp"
+#include "calm/tensor/cpu/adamw.hpp"  // sum_of_squares
 #include "calm/tensor/tensor.hpp"
 #include "calm/train/parameter_entry.hpp"
 #include "calm/train/parameter_group.hpp"
@@ -73,9 +74,10 @@ class ParameterSet {
   GradientNorm gradient_norm() {
     GradientNorm norm;
     std::size_t count = 0;
-    for (const detail::ParameterEntry& e : entries_) {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      const detail::ParameterEntry& e = entries_[i];
       if (!active(e)) continue;
-      const double sum = e.squares(e.parameter, partial_.data());
+      const double sum = squares_of_[i](e.size, e.gradient(), partial_.data());
       if (!std::isfinite(sum) && norm.finite()) norm.non_finite = &e.path;
       squares_[count++] = sum;
     }
@@ -106,14 +108,14 @@ class ParameterSet {
   /// Makes every gradient zero, for the next step; forgets an unused clip.
   void zero_gradients() {
     gradient_scale_ = 1;
-    for (const detail::ParameterEntry& e : entries_) e.zero(e.parameter);
+    for (const detail::ParameterEntry& e : entries_) e.gradient_buffer->ready = false;
   }
 
   /// Adds all that an exact resume takes to a file: parameters, moments, exact copies and the number of updates.
   void add_to(io::SafetensorsWriter& writer) const {
     writer.set_metadata("optimizer", name_);
     writer.set_metadata("updates", std::to_string(updates_));
-    for (const detail::ParameterEntry& e : entries_) e.add(e, nullptr, writer);
+    for (const detail::ParameterEntry& e : entries_) e.add(nullptr, writer);
     for (const State& s : state_) writer.add(s.name, s.value);
   }
 
@@ -121,7 +123,7 @@ class ParameterSet {
   /// module or optimizer, or damaged.
   void load(const io::SafetensorsFile& file) {
     const std::uint64_t updates = detail::metadata_count(file, "updates");
-    for (const detail::ParameterEntry& e : entries_) e.check(e, file);
+    for (const detail::ParameterEntry& e : entries_) e.check(file);
     std::vector<Values> loaded;
     for (const State& s : state_) loaded.push_back(load_values(file, s));
     const std::size_t expected = entries_.size() + state_.size();
@@ -130,7 +132,7 @@ class ParameterSet {
              " tensors, found " + std::to_string(file.size()) + "; the state belongs to another module";
     });
     file.check_digest();
-    for (const detail::ParameterEntry& e : entries_) e.read(e, file);
+    for (const detail::ParameterEntry& e : entries_) e.read(file);
     for (std::size_t i = 0; i < state_.size(); ++i) state_[i].value = std::move(loaded[i]);
     updates_ = updates;
     gradient_scale_ = 1;
@@ -142,34 +144,18 @@ class ParameterSet {
   explicit ParameterSet(std::string name) : name_(std::move(name)) {}
   ~ParameterSet() = default;
 
-  /// Lists the module's parameters; calls each(parameter, entry, master), the last for `state`, per parameter. Throws
-  /// `Error` if there is none, if one has no memory, or if a group picks none.
+  /// Lists the module's parameters; calls each(std::type_identity<T>, entry, master) per parameter, whose elements are
+  /// T; `master` is for `state`. Throws `Error` if there is none, if one has no memory, or if a group picks none.
   template <class Module, class F>
   void collect(Module& module, const WeightDecay& decay, const ParameterGroups& groups, const F& each) {
-    std::size_t chunks = 0;
     std::vector<bool> used(groups.size(), false);
-    nn::for_each_trainable(module, [&](const std::string& path, auto& parameter) {
-      calm::detail::require(parameter.value().defined(), [&] {
-        return "calm::train::" + name_ + ": parameter " + path + " has no memory; initialise or load it first";
-      });
-      detail::ParameterEntry e = detail::make_entry(path, parameter);
-      e.weight_decay = e.extents.size() >= decay.from_rank ? decay.value : 0;
-      choose_group(groups, used, e);
-      chunks = std::max(chunks, e.size / kernel::norm_chunk + 1);
-      each(parameter, e, add_master(parameter, e));
-      entries_.push_back(std::move(e));
+    nn::for_each_trainable(module, [&]<class P>(const std::string& path, P& parameter) {
+      const auto extents = parameter.value().shape().extents();
+      list<typename P::tensor_type::value_type>(
+          detail::make_entry(path, &parameter, detail::ParameterTypeOf<P>::value, parameter.gradient_buffer(), extents),
+          decay, groups, used, each);
     });
-    calm::detail::require(!entries_.empty(), [&] {
-      return "calm::train::" + name_ + ": the module has no trainable parameter";
-    });
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-      calm::detail::require(used[i], [&] {
-        return "calm::train::" + name_ + ": group " + std::to_string(i) + " picks no parameter of its own among " +
-               std::to_string(entries_.size()) + " (the first is " + entries_.front().path + "); correct its predicate";
-      });
-    }
-    partial_.resize(chunks);
-    squares_.resize(entries_.size());
+    check_listed(groups, used);
   }
 
   /// New state of `size` zeros, saved as "<kind>.<path>"; for `state`.
@@ -188,7 +174,7 @@ class ParameterSet {
   template <class F>
   void update(const F& change) {
     for (const detail::ParameterEntry& e : entries_) {
-      calm::detail::require(e.writable(e.parameter, e.size), [&] {
+      calm::detail::require(e.writable(), [&] {
         return "calm::train::" + name_ + "::step: parameter " + e.path + " shares its memory with another handle, or "
                "has another size than when the optimizer was made; drop copies and recordings before the step";
       });
@@ -221,13 +207,47 @@ class ParameterSet {
     }
   }
 
-  template <class P>
-  std::size_t add_master(const P& parameter, const detail::ParameterEntry& e) {
-    using T = typename P::tensor_type::value_type;
+  // Out of line: once per type of element, not per parameter.
+  template <class T, class F>
+  [[gnu::noinline]] void list(detail::ParameterEntry e, const WeightDecay& decay, const ParameterGroups& groups,
+                              std::vector<bool>& used, const F& each) {
     static_assert(sizeof(T) <= sizeof(Moment), "calm::train: double parameters need an optimizer with double moments");
+    calm::detail::require(e.data() != nullptr, [&] {
+      return "calm::train::" + name_ + ": parameter " + e.path + " has no memory; initialise or load it first";
+    });
+    e.weight_decay = e.extents.size() >= decay.from_rank ? decay.value : 0;
+    choose_group(groups, used, e);
+    each(std::type_identity<T>{}, e, add_master<T>(e));
+    squares_of_.push_back(&sum_of_squares<T>);
+    entries_.push_back(std::move(e));
+  }
+
+  void check_listed(const ParameterGroups& groups, const std::vector<bool>& used) {
+    calm::detail::require(!entries_.empty(), [&] {
+      return "calm::train::" + name_ + ": the module has no trainable parameter";
+    });
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      calm::detail::require(used[i], [&] {
+        return "calm::train::" + name_ + ": group " + std::to_string(i) + " picks no parameter of its own among " +
+               std::to_string(entries_.size()) + " (the first is " + entries_.front().path + "); correct its predicate";
+      });
+    }
+    std::size_t chunks = 0;
+    for (const detail::ParameterEntry& e : entries_) chunks = std::max(chunks, e.size / kernel::norm_chunk + 1);
+    partial_.resize(chunks);
+    squares_.resize(entries_.size());
+  }
+
+  template <class T>
+  static double sum_of_squares(std::size_t size, const void* gradient, double* partial) {
+    return gradient ? kernel::sum_of_squares(Cpu{}, size, static_cast<const T*>(gradient), partial) : 0.0;
+  }
+
+  template <class T>
+  std::size_t add_master(const detail::ParameterEntry& e) {
     if constexpr (sizeof(T) < sizeof(float)) {
       const std::size_t i = add_state("master", e, e.size);
-      kernel::copy(Cpu{}, e.size, parameter.value().data(), state(i));
+      kernel::copy(Cpu{}, e.size, static_cast<const T*>(e.data()), state(i));
       return i;
     } else {
       return no_state;
@@ -247,6 +267,7 @@ class ParameterSet {
   std::string name_;
   std::vector<detail::ParameterEntry> entries_;
   std::vector<State> state_;
+  std::vector<double (*)(std::size_t size, const void* gradient, double* partial)> squares_of_;  ///< per entry
   std::vector<double> partial_, squares_;
   std::uint64_t updates_ = 0;
   double gradient_scale_ = 1;

@@ -26,21 +26,28 @@
 
 namespace calm::train::detail {
 
-/// What `fit` does, in its order.
-template <class Model, class Stream, class O, class Loss>
+/// What a run asks of its model and its data.
+struct RunParts {
+  std::function<void(std::uint64_t, Example&)> stream;
+  /// The gradients of a step, added to those that there are.
+  std::function<StepLoss(std::span<const Example>)> gradients;
+  /// A pass at the greatest length, for its memory.
+  std::function<void(std::span<Example>)> rehearse;
+};
+
+/// What `fit` does, in its order. It knows no type of the user's, so a program has it once, however many models it
+/// trains.
 class Run {
  public:
-  Run(Model& model, Stream& stream, const FitOptions& options, O& optimizer, Loss& loss)
-      : model_(model), stream_(stream), options_(options), optimizer_(optimizer), loss_(loss),
-        best_(optimizer.entries()), progress_(options.name, options.steps, options.progress),
-        examples_(options.batch_size) {
+  Run(const FitOptions& options, const RunParts& parts, AnyOptimizer& optimizer)
+      : options_(options), parts_(parts), optimizer_(optimizer), best_(optimizer.entries()),
+        progress_(options.name, options.steps, options.progress), examples_(options.batch_size) {
     check_options();
   }
 
   FitResult operator()() {
     resume();
-    if (options_.longest > 0)
-      rehearse(model_, tape_, loss_, options_.longest, std::span(examples_), options_.accumulate);
+    if (options_.longest > 0) parts_.rehearse(examples_);
     optimizer_.zero_gradients();  // those of the rehearsal, and any that a run left which ended in an exception
     begin_ = Clock::now();
     bool interrupted = false;
@@ -63,8 +70,9 @@ class Run {
     if (state_.is_bad(state_.step)) {
       ++state_.skipped;
     } else {
-      for (std::size_t j = 0; j < examples_.size(); ++j) stream_(state_.step * examples_.size() + j, examples_[j]);
-      made = accumulate_gradients(model_, tape_, loss_, std::span<const Example>(examples_), options_.accumulate);
+      const std::uint64_t first = state_.step * examples_.size();
+      for (std::size_t j = 0; j < examples_.size(); ++j) parts_.stream(first + j, examples_[j]);
+      made = parts_.gradients(examples_);
       norm = optimizer_.gradient_norm();
       const std::string wrong = non_finite_text(made.loss, norm, optimizer_.updates());
       if (wrong.empty()) {
@@ -244,18 +252,15 @@ class Run {
            "NonFinite::roll_back needs a checkpoint folder, save_every, and keep of at least 2");
   }
 
-  Model& model_;
-  Stream& stream_;
   const FitOptions& options_;
-  O& optimizer_;
-  Loss& loss_;
+  const RunParts& parts_;
+  AnyOptimizer& optimizer_;
   RunState state_;
   KeptParameters best_;
   std::optional<CheckpointFolder> folder_;
   std::optional<MetricsLog> log_;
   Progress progress_;
   std::vector<Example> examples_;
-  Tape<typename Model::device> tape_;
   std::optional<CpuPool::Sparing> sparing_;
   Clock::time_point begin_ = Clock::now();
   std::size_t positions_ = 0;

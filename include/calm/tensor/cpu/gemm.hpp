@@ -154,9 +154,11 @@ void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T 
 }
 
 /// The same for bf16: operands are widened to float, summed in float, and rounded once. Of few rows, the weight is
-/// widened as it is read.
-inline void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha,
-                 MatrixRef<const bf16> a, MatrixRef<const bf16> b, bool accumulate, MatrixRef<bf16> c) {
+/// widened as it is read. A template only so that who does not call it does not compile Eigen's products: compilers
+/// instantiate what a plain inline function uses even where nobody calls it.
+template <int = 0>
+void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const bf16> a,
+          MatrixRef<const bf16> b, bool accumulate, MatrixRef<bf16> c) {
   const auto widen = [](MatrixRef<const bf16> x, std::size_t rows, std::size_t cols) {
     Storage<Cpu> wide(rows * cols * sizeof(float));
     auto* out = static_cast<float*>(wide.data());
