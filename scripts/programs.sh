@@ -1,6 +1,7 @@
 # Sourced by scripts/compose and scripts/generate: how programs are built that are compiled for a model.
 #
 #   CALM_BUILD_TYPE=Debug    CMake's build type of these programs (default: Release)
+#   CALM_TOOLS=dir           where calm-spec and calm-pair are built already (default: they are built in build/programs)
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -45,7 +46,8 @@ build() {
 
 # tool <name>: builds one of calm's own programs where it is not there, and sets $tool to its path.
 tool() {
+  tool=${CALM_TOOLS:-$root/build/programs/tools}/$1
+  [ -z "${CALM_TOOLS:-}" ] || return 0
   build "$root" "$root/build/programs" "$1" -DCALM_BUILD_TESTS=OFF -DCALM_BUILD_EXAMPLES=OFF -DCALM_BUILD_BENCH=OFF \
     -DCALM_VERIFY_HEADERS=OFF -DCALM_NATIVE=OFF
-  tool=$root/build/programs/tools/$1
 }

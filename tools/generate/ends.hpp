@@ -1,7 +1,6 @@
 /// \file  What stands around a text before a model reads it, and what ends one.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -49,13 +48,13 @@ inline std::vector<Index> tokens_in(const std::string& directory, const std::str
   return {};
 }
 
-/// What the tokenizer's template puts in front of a text.
+/// What the tokenizer's template puts in front of a text: the tokens that end before its first byte.
 inline std::vector<Index> template_begin(const text::Tokenizer& tokenizer) {
-  const auto bare = tokenizer.ids("a", text::Template::leave);
-  auto with = tokenizer.ids("a");
-  const auto place = std::search(with.begin(), with.end(), bare.begin(), bare.end());
-  with.erase(place, with.end());
-  return with;
+  std::vector<Index> tokens;
+  for (const text::Token& token : tokenizer.encode("a")) {
+    if (token.end == 0) tokens.push_back(token.id);
+  }
+  return tokens;
 }
 
 /// Whether a SentencePiece model, which has no template, is read behind a BOS: yes, unless tokenizer_config.json says
