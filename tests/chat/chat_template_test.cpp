@@ -40,8 +40,8 @@ TEST_CASE("a rendering says which bytes the assistant's words are") {
   const ChatTemplate marked = ChatTemplate::parse(
       "é{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}"
       "{% generation %}<{{ m.content }}>{% endgeneration %}{% endif %}{% endfor %}!");
-  CHECK(marked.marks_answers());
-  CHECK(!ChatTemplate::parse("x").marks_answers());
+  CHECK(marked.marks_answers(chat));
+  CHECK(!ChatTemplate::parse("x").marks_answers(chat));
   const RenderedChat rendered = marked.render(chat);
   CHECK(rendered.text == "éhi<yes>!");
   CHECK(rendered.answers == std::vector<jinja::Span>{{4, 9}});

@@ -68,13 +68,12 @@ class ChatTemplate {
   /// The template that is rendered instead where the chat has tools.
   void set_tool_use(const ChatTemplate& other) { tool_use_ = other.program_; }
 
-  /// Whether {% generation %} marks what the assistant says.
-  bool marks_answers() const { return program_->marks_answers; }
+  /// Whether {% generation %} marks what the assistant says of a chat.
+  bool marks_answers(const Chat& chat) const { return program_for(chat).marks_answers; }
 
   /// Throws `Error` with the template's line and column if it refuses the chat or exceeds a limit.
   RenderedChat render(const Chat& chat, const ChatOptions& options = {}) const {
-    const bool has_tools = !jinja::holds<jinja::None>(chat.tools());
-    const Program& program = has_tools && tool_use_ ? *tool_use_ : *program_;
+    const Program& program = program_for(chat);
     const jinja::Value more = variables_of(options);
     jinja::Renderer renderer(program.source, options.limits, options.now);
     renderer.set("messages", chat.messages());
@@ -103,6 +102,10 @@ class ChatTemplate {
     }
   };
 
+  const Program& program_for(const Chat& chat) const {
+    return tool_use_ && !jinja::holds<jinja::None>(chat.tools()) ? *tool_use_ : *program_;
+  }
+
   static jinja::Value variables_of(const ChatOptions& options) {
     const jinja::Value out =
         jinja::value_of_json(options.variables.empty() ? "{}" : options.variables, "ChatOptions::variables");
@@ -111,6 +114,8 @@ class ChatTemplate {
     });
     return out;
   }
+
+  ChatTemplate() = default;
 
   std::shared_ptr<const Program> program_, tool_use_;
   std::vector<std::pair<std::string, jinja::Value>> variables_;
