@@ -21,7 +21,7 @@ namespace calm::text {
 /// Which of the assistant's turns are learned.
 enum class ChatTurns {
   all,   ///< each of them, as an answer to what stands before it
-  last,  ///< the last one: where earlier turns lose their thoughts, as in reasoning models, only that one can be learned
+  last,  ///< the last one: where earlier turns lose their thoughts, as in reasoning models, no other can be learned
 };
 
 namespace detail {

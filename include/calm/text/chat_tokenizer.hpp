@@ -48,7 +48,7 @@ inline ChatTokens encode_answers(const Tokenizer& tokenizer, const ChatTemplate&
   return out;
 }
 
-/// Turns lines of JSONL data into tokens, chats among them: what `train::JsonlStream` needs. Copies share the tokenizer.
+/// Turns lines of JSONL data into tokens, chats among them, as `train::JsonlStream` needs. Copies share the tokenizer.
 class ChatTokenizer {
  public:
   ChatTokenizer(Tokenizer tokenizer, ChatTemplate source, ChatTurns turns = ChatTurns::all, ChatOptions options = {})
