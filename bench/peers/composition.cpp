@@ -52,7 +52,8 @@ class Peer {
   double decode() {
     if (!caches_) prefill();
     position_ = length;
-    for (std::size_t i = 0; i < decoded; ++i) next_ = read(calm::nn::Tokens<Cpu>::full(calm::Shape<calm::Batch, calm::Time>(1, 1), next_));
+    for (std::size_t i = 0; i < decoded; ++i)
+      next_ = read(calm::nn::Tokens<Cpu>::full(calm::Shape<calm::Batch, calm::Time>(1, 1), next_));
     return static_cast<double>(next_);
   }
 
@@ -90,7 +91,8 @@ class Peer {
   calm::Tape<Cpu> tape_;
   std::optional<calm::train::AdamW<>> optimizer_;
   std::optional<calm::train::FeatureCache<Model>> cache_;
-  std::filesystem::path features_ = std::filesystem::temp_directory_path() / ("calm-peer-" + std::to_string(::time({})));
+  std::filesystem::path features_ =
+      std::filesystem::temp_directory_path() / ("calm-peer-" + std::to_string(::time({})));
   std::optional<typename Model::Caches> caches_;
   std::size_t position_ = 0;
   calm::Index next_ = 0;

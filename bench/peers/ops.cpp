@@ -26,7 +26,8 @@ constexpr std::size_t repeats = 20;
 template <class T>
 std::vector<T> numbers(std::size_t n, std::size_t seed) {
   std::vector<T> x(n);
-  for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<T>(static_cast<float>((i + seed) * 7919 % 2048) / 1024.0f - 1.0f);
+  for (std::size_t i = 0; i < n; ++i)
+    x[i] = static_cast<T>(static_cast<float>((i + seed) * 7919 % 2048) / 1024.0f - 1.0f);
   return x;
 }
 template <class T>
@@ -60,7 +61,8 @@ class Ops {
     repeat([&] {
       forward_norm(statistics_.data());
       kernel::fill(Cpu{}, rows * width, T{}, dx_.data());
-      kernel::rms_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), A(0), statistics_.data(), x_.data(), dx_.data());
+      kernel::rms_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), A(0), statistics_.data(), x_.data(),
+                                dx_.data());
     });
     return sum(dx_);
   }
@@ -72,23 +74,24 @@ class Ops {
     repeat([&] {
       forward_layer_norm(statistics_.data());
       kernel::fill(Cpu{}, rows * width, T{}, dx_.data());
-      kernel::layer_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), statistics_.data(), weight_rows_.data(),
-                                  dx_.data());
+      kernel::layer_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), statistics_.data(),
+                                  weight_rows_.data(), dx_.data());
     });
     return sum(dx_);
   }
   double swiglu() {
-    repeat([&] { kernel::gate(Cpu{}, kernel::Activation::silu, rows * inner, gate_.data(), up_.data(), product_.data()); });
+    repeat([&] {
+      kernel::gate(Cpu{}, kernel::Activation::silu, rows * inner, gate_.data(), up_.data(), product_.data());
+    });
     return sum(product_);
   }
   double swiglu_gradient() {
     repeat([&] {
       constexpr std::size_t n = rows * inner;
       kernel::gate(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data());
-      kernel::fill(Cpu{}, n, T{}, dgate_.data());
-      kernel::gate_backward(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data(), dgate_.data());
-      kernel::fill(Cpu{}, n, T{}, dup_.data());
-      kernel::gate_backward_up(Cpu{}, kernel::Activation::silu, n, gate_.data(), product_.data(), dup_.data());
+      for (auto* d : {&dgate_, &dup_}) kernel::fill(Cpu{}, n, T{}, d->data());
+      kernel::gate_backward(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data(),
+                            dgate_.data(), dup_.data());
     });
     return sum(dgate_) + sum(dup_);
   }
@@ -100,8 +103,8 @@ class Ops {
     repeat([&] {
       attend(lse_.data());
       for (auto* d : {&dq_, &dk_, &dv_}) kernel::fill(Cpu{}, d->size(), T{}, d->data());
-      kernel::attention_backward(Cpu{}, texts, rule(), q_.data(), k_.data(), v_.data(), out_.data(), lse_.data(), q_.data(),
-                                 dq_.data(), dk_.data(), dv_.data());
+      kernel::attention_backward(Cpu{}, texts, rule(), q_.data(), k_.data(), v_.data(), out_.data(), lse_.data(),
+                                 q_.data(), dq_.data(), dk_.data(), dv_.data());
     });
     return sum(dq_) + sum(dk_) + sum(dv_);
   }
@@ -143,8 +146,8 @@ class Ops {
     kernel::layer_norm(Cpu{}, rows, width, x_.data(), weight_.data(), bias_.data(), 1e-5, y_.data(), statistics);
   }
   void attend(A* lse) {
-    kernel::attention(Cpu{}, texts, rule(), q_.data(), k_.data(), v_.data(), static_cast<const T*>(nullptr), out_.data(),
-                      lse);
+    kernel::attention(Cpu{}, texts, rule(), q_.data(), k_.data(), v_.data(), static_cast<const T*>(nullptr),
+                      out_.data(), lse);
   }
   kernel::AttentionRule<A> rule() const {
     kernel::AttentionRule<A> r{};
@@ -153,13 +156,13 @@ class Ops {
     return r;
   }
 
-  std::vector<T> x_ = numbers<T>(rows * width, 1), weight_ = numbers<T>(width, 2), bias_ = numbers<T>(width, 3), y_ = x_,
-                 dx_ = x_, weight_rows_ = numbers<T>(rows * width, 5);
+  std::vector<T> x_ = numbers<T>(rows * width, 1), weight_ = numbers<T>(width, 2), bias_ = numbers<T>(width, 3),
+                 y_ = x_, dx_ = x_, weight_rows_ = numbers<T>(rows * width, 5);
   std::vector<A> statistics_ = std::vector<A>(2 * rows);
   std::vector<T> gate_ = numbers<T>(rows * inner, 1), up_ = numbers<T>(rows * inner, 2), product_ = up_, dgate_ = up_,
                  dup_ = up_;
-  std::vector<T> q_ = numbers<T>(rows * width, 1), k_ = numbers<T>(rows * width / 3, 2), v_ = numbers<T>(rows * width / 3, 3),
-                 out_ = q_, dq_ = q_, dk_ = k_, dv_ = v_;
+  std::vector<T> q_ = numbers<T>(rows * width, 1), k_ = numbers<T>(rows * width / 3, 2),
+                 v_ = numbers<T>(rows * width / 3, 3), out_ = q_, dq_ = q_, dk_ = k_, dv_ = v_;
   std::vector<A> lse_ = std::vector<A>(rows * 9);
   std::vector<Index> end_ = [] {
     std::vector<Index> e;

@@ -117,6 +117,19 @@ void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* 
   });
 }
 
+/// Both of the above and below in one pass: dgate += act'(gate) · up · dy, dup += act(gate) · dy
+template <class T>
+void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate, T* dup) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(n, [=](std::size_t i) {
+      const A g = A(gate[i]), d = A(dy[i]);
+      dgate[i] = static_cast<T>(A(dgate[i]) + act.slope(g) * A(up[i]) * d);
+      dup[i] = static_cast<T>(A(dup[i]) + act.value(g) * d);  // which may be one operand, so in this order
+    });
+  });
+}
+
 /// dup += act(gate) · dy
 template <class T>
 void gate_backward_up(Cpu, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {

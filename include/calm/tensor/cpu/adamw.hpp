@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "calm/tensor/arguments.hpp"
+#include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
@@ -44,15 +45,22 @@ double sum_of_squares(Cpu, std::size_t n, const T* x, double* partial) {
 /// overtaken by another hand, and x counts.
 template <class T, class A>
 void adamw(Cpu, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x) {
+  constexpr std::size_t block = 256;  // elements that stand in the first cache between the loops
   const auto sweep = [=](auto gradient, auto read, auto write) {
     parallel_ranges(n, 1 << 14, [=](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        const A gi = gradient(i);
-        const A mi = m[i] + (gi - m[i]) * (A(1) - s.beta1);
-        const A vi = s.beta2 * v[i] + (A(1) - s.beta2) * gi * gi;
-        m[i] = mi;
-        v[i] = vi;
-        write(i, s.decay * read(i) - s.step_size * (mi / (std::sqrt(vi) / s.second_correction + s.epsilon)));
+      A root[block];
+      for (std::size_t first = begin; first < end; first += block) {
+        const std::size_t last = std::min(end, first + block);
+        for (std::size_t i = first; i < last; ++i) {
+          const A gi = gradient(i);
+          m[i] = m[i] + (gi - m[i]) * (A(1) - s.beta1);
+          v[i] = s.beta2 * v[i] + (A(1) - s.beta2) * gi * gi;
+        }
+        square_roots(last - first, v + first, root);
+        for (std::size_t i = first; i < last; ++i) {
+          const A length = root[i - first] / s.second_correction + s.epsilon;
+          write(i, s.decay * read(i) - s.step_size * (m[i] / length));
+        }
       }
     });
   };

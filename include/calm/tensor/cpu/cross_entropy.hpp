@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include "calm/tensor/cpu/math.hpp"
-#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/cpu/sum.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
@@ -20,14 +20,9 @@ void cross_entropy(Cpu, std::size_t rows, std::size_t cols, const Index* target,
     for (std::size_t r = begin; r < end; ++r) {
       A* x = logits + r * cols;
       const auto t = static_cast<std::size_t>(target[r]);
-      A top = x[0];
-      for (std::size_t c = 1; c < cols; ++c) top = std::max(top, x[c]);
+      const A top = detail::largest(cols, x);
       const A wanted = x[t] - top;
-      A sum = 0;
-      for (std::size_t c = 0; c < cols; ++c) {
-        x[c] = fast_exp(x[c] - top);
-        sum += x[c];
-      }
+      const A sum = detail::sum_of<A>(cols, [=](std::size_t c) { return x[c] = fast_exp(x[c] - top); });
       loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(wanted);
       if (gradient) {
         const A by = factor / sum;

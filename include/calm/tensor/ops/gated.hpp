@@ -29,12 +29,18 @@ struct GatedNode {
     using T = typename X::value_type;
     typename X::device device;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedGate) {
-      kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy,
-                            tape.template gradient<T>(gate_slot));
-    }
-    if constexpr (NeedUp) {
-      kernel::gate_backward_up(device, kind, gate.size(), gate.data(), dy, tape.template gradient<T>(up_slot));
+    if constexpr (NeedGate && NeedUp && std::is_same_v<typename X::device, Cpu>) {
+      T* dgate = tape.template gradient<T>(gate_slot);
+      kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy, dgate,
+                            tape.template gradient<T>(up_slot));
+    } else {
+      if constexpr (NeedGate) {
+        kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy,
+                              tape.template gradient<T>(gate_slot));
+      }
+      if constexpr (NeedUp) {
+        kernel::gate_backward_up(device, kind, gate.size(), gate.data(), dy, tape.template gradient<T>(up_slot));
+      }
     }
   }
 };
