@@ -14,3 +14,5 @@ TEST_CASE("Mistral: no window, wide heads, tied head") { check_family<MistralB>(
 TEST_CASE("Phi-3: fused projections, a window") { check_family<Phi3A>("phi3-a"); }
 
 TEST_CASE("Phi-3: part of each head turns, in shards") { check_family<Phi3B>("phi3-b"); }
+
+TEST_CASE("Phi-3: a factor for each pair that turns, within the original context") { check_family<Phi3C>("phi3-c"); }

@@ -14,3 +14,5 @@ TEST_CASE("Qwen 2: one key head, linearly scaled positions") { check_family<Qwen
 TEST_CASE("Qwen 3: norms of heads") { check_family<Qwen3A>("qwen3-a"); }
 
 TEST_CASE("Qwen 3: heads wider than their share") { check_family<Qwen3B>("qwen3-b"); }
+
+TEST_CASE("Qwen 3: positions scaled by YaRN") { check_family<Qwen3C>("qwen3-c"); }

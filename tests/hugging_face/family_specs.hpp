@@ -163,6 +163,28 @@ struct Qwen3B {
   };
 };
 
+struct Qwen3C {
+  static constexpr calm::nn::TransformerConfig config{
+      .vocab = 29,
+      .hidden = 16,
+      .layers = 2,
+      .heads = 2,
+      .kv_heads = 1,
+      .head_width = 16,
+      .inner = 20,
+      .context = 72,
+      .rope_theta = 300,
+      .norm_eps = 1e-06,
+      .tied_embeddings = false,
+      .qk_norm = true,
+      .rope_scaling = calm::RopeScaling::yarn,
+      .rope_factor = 4,
+      .rope_high_frequency = 6,
+      .rope_original_context = 18,
+      .rope_magnitude = 1.138629436111989,
+  };
+};
+
 struct GemmaA {
   static constexpr calm::nn::TransformerConfig config{
       .vocab = 29,
@@ -318,6 +340,24 @@ struct Phi3B {
       .context = 72,
       .rope_theta = 200,
       .rotary_width = 4,
+  };
+};
+
+struct Phi3C {
+  static constexpr calm::nn::TransformerConfig config{
+      .vocab = 29,
+      .hidden = 32,
+      .layers = 2,
+      .heads = 2,
+      .kv_heads = 1,
+      .inner = 12,
+      .context = 72,
+      .rope_theta = 100,
+      .tied_embeddings = false,
+      .rope_scaling = calm::RopeScaling::longrope,
+      .rotary_width = 12,
+      .rope_magnitude = 1.1507184924151712,
+      .rope_pair_factors = {1, 1.1, 1.25, 1.5, 2, 3},
   };
 };
 

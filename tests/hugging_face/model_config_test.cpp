@@ -58,6 +58,7 @@ TEST_CASE("both spellings give the specification that is compiled, as calm-spec 
   check_spellings<Qwen2B>("qwen2-b");
   check_spellings<Qwen3A>("qwen3-a");
   check_spellings<Qwen3B>("qwen3-b");
+  check_spellings<Qwen3C>("qwen3-c");
   check_spellings<GemmaA>("gemma-a");
   check_spellings<GemmaB>("gemma-b");
   check_spellings<Gemma2A>("gemma2-a");
@@ -66,6 +67,7 @@ TEST_CASE("both spellings give the specification that is compiled, as calm-spec 
   check_spellings<Gemma3TextB>("gemma3_text-b");
   check_spellings<Phi3A>("phi3-a");
   check_spellings<Phi3B>("phi3-b");
+  check_spellings<Phi3C>("phi3-c");
 }
 
 TEST_CASE("what is absent means what it means in transformers") {
@@ -79,6 +81,12 @@ TEST_CASE("what is absent means what it means in transformers") {
   CHECK(changed("llama-a", {{"num_key_value_heads", nullptr}}).key_heads() == 4);
   CHECK(changed("gpt2-a", {{"n_inner", nullptr}}).inner_width() == 48);
   CHECK(changed("qwen3-a", {{"head_dim", nullptr}}).width_of_head() == 128);
+  const json yarn{{"rope_type", "yarn"}, {"factor", 4.0}};
+  CHECK(changed("qwen3-c", {{"rope_parameters", yarn}}).rope_original_context == 72);  // the context
+  CHECK(changed("qwen3-c", {{"rope_parameters", yarn}, {"original_max_position_embeddings", 9}})
+            .rope_original_context == 9);
+  CHECK(changed("phi3-b", {{"rope_parameters", {{"rope_theta", 9.0}}}, {"partial_rotary_factor", 0.25}})
+            .rotary_width == 2);
   CHECK(changed("gemma3_text-a", {{"sliding_window_pattern", nullptr}}, "config.v4.json").window == 5);
 }
 
@@ -106,7 +114,9 @@ TEST_CASE("what calm does not know is refused by name") {
   check_refused("llama-a", {{"quantization_config", {{"quant_method", "gptq"}}}}, "quantization_config", "quantised");
   check_refused("llama-a", {{"auto_map", {{"AutoModel", "m.M"}}}}, "auto_map", "code of its own");
   check_refused("llama-a", {{"rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}}},
-                "rope_parameters.rope_type", "'yarn'");
+                "rope_parameters.factor", "found nothing");
+  check_refused("qwen3-c", {{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 2.0}, {"truncate", false}}}},
+                "rope_parameters.truncate", "expected true");
   check_refused("llama-a", {{"rope_parameters", nullptr}, {"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}},
                 "rope_scaling.type", "'dynamic'");
   check_refused("llama-b", {{"rope_parameters", {{"rope_type", "llama3"}, {"factor", 2.0}}}},
@@ -121,7 +131,10 @@ TEST_CASE("what calm does not know is refused by name") {
   CHECK_NOTHROW(changed("qwen2-a", {{"use_mrope", false}, {"rope_interleaved", false}, {"is_llama_config", true}}));
   CHECK_NOTHROW(changed("gemma2-a", {{"sliding_window_size", 5}, {"cache_implementation", "hybrid"}}));
   check_refused("phi3-a", {{"rope_parameters", {{"rope_type", "longrope"}, {"long_factor", json::array()}}}},
-                "rope_parameters.rope_type", "'longrope'");
+                "rope_parameters.long_factor", "expected a list of 2 numbers");
+  const json su{{"type", "su"}, {"long_factor", {1.0, 0.0}}};
+  check_refused("phi3-a", {{"rope_scaling", su}, {"rope_parameters", nullptr}}, "rope_scaling.long_factor",
+                "expected numbers above 0");
 }
 
 TEST_CASE("numbers that make no model are refused by name") {

@@ -1,6 +1,7 @@
 /// \file  What a transformer is made of, as a constant; and the axes that follow from it.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 
@@ -58,6 +59,8 @@ struct TransformerConfig {
   RopeScaling rope_scaling = RopeScaling::none;
   double rope_factor = 1, rope_low_frequency = 1, rope_high_frequency = 4, rope_original_context = 8192;
   std::size_t rotary_width = 0;  ///< elements of a head that turn, from the first; 0: all
+  double rope_magnitude = 1;     ///< what turned elements are multiplied by (yarn, longrope)
+  std::array<double, max_rope_pairs> rope_pair_factors{};  ///< how much slower each pair turns (longrope)
 
   constexpr std::size_t key_heads() const { return kv_heads ? kv_heads : heads; }
   constexpr std::size_t width_of_head() const { return head_width ? head_width : (heads ? hidden / heads : 0); }
@@ -69,8 +72,9 @@ struct TransformerConfig {
   }
   constexpr RopeOptions rope(bool local) const {
     if (local && local_rope_theta > 0) return {.theta = local_rope_theta, .turned = rotary_width};
-    return {rope_theta,          rope_scaling,          rope_factor, rope_low_frequency,
-            rope_high_frequency, rope_original_context, rotary_width};
+    return {rope_theta,          rope_scaling,          rope_factor,  rope_low_frequency,
+            rope_high_frequency, rope_original_context, rotary_width, rope_magnitude,
+            rope_pair_factors};
   }
 };
 

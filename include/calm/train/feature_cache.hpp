@@ -75,7 +75,14 @@ inline std::string config_text(const nn::TransformerConfig& c) {
                 static_cast<int>(rope.scaling), rope.factor, rope.low_frequency, rope.high_frequency,
                 rope.original_context, rope.turned, c.window, c.local_layers, c.global_every, c.qk_norm, c.post_norms,
                 c.embedding_scale, c.query_scale, c.attention_softcap);
-  return text.data();
+  std::string all = text.data();
+  const auto add = [&](double number) {
+    std::snprintf(text.data(), text.size(), " %.17g", number);
+    all += text.data();
+  };
+  if (rope.magnitude != 1) add(rope.magnitude);
+  if (rope.scaling == RopeScaling::longrope) std::for_each(rope.pair_factors.begin(), rope.pair_factors.end(), add);
+  return all;
 }
 
 /// What decides the features of a text: the frozen models, and which of their states bridges read. Bridges themselves

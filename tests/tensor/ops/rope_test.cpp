@@ -89,11 +89,33 @@ TEST_CASE("frequencies for longer contexts") {
   CHECK(rope_frequency(llama, 32, 128) == Approx((1 - fast) * plain / 8 + fast * plain));
 }
 
+TEST_CASE("YaRN and LongRoPE: pairs between fast and slow ones, factors of their own, a magnitude") {
+  // `_compute_yarn_parameters` of transformers 5.23 at head width 128.
+  const RopeOptions yarn{.theta = 1e6, .scaling = RopeScaling::yarn, .factor = 4, .low_frequency = 1,
+                         .high_frequency = 32, .original_context = 32768};
+  CHECK(rope_frequency(yarn, 10, 128) == Approx(0.11547820270061493).epsilon(1e-6));
+  CHECK(rope_frequency(yarn, 23, 128) == Approx(0.006978305988013744).epsilon(1e-6));
+  CHECK(rope_frequency(yarn, 24, 128) == Approx(0.005375321488827467).epsilon(1e-6));
+  CHECK(rope_frequency(yarn, 35, 128) == Approx(0.0002462583943270147).epsilon(1e-6));
+  CHECK(rope_frequency(yarn, 63, 128) == Approx(3.102344408034696e-07).epsilon(1e-6));
+  RopeOptions factors{.theta = 100, .scaling = RopeScaling::longrope, .magnitude = 1.5, .pair_factors = {2, 4}};
+  CHECK(rope_frequency(factors, 1, 4) == Approx(0.1 / 4));
+  const auto x = Floats<Batch, Time, One, Narrow>::from(Shape<Batch, Time, One, Narrow>(1, 1), {1, 2, 3, 4});
+  const auto p = Positions::from(Shape<Batch, Time>(1, 1), {5});
+  factors.turned = 2;
+  const auto y = rope(x, p, factors);
+  CHECK(y[0] == Approx(1.5 * (1 * std::cos(2.5) - 2 * std::sin(2.5))));
+  CHECK(y[1] == Approx(1.5 * (2 * std::cos(2.5) + 1 * std::sin(2.5))));
+  CHECK(y[2] == 3);
+  CHECK(y[3] == 4);
+}
+
 TEST_CASE("gradients of rope") {
   auto x = random_parameter<X>(Shape<Batch, Time, Two, Narrow>(2, 3), 1);
   const auto p = Positions::from(Shape<Batch, Time>(2, 3), {0, 1, 2, 700, 3, 50});
   check_gradients([&](const auto& a) { return rope(a, p, RopeOptions{.turned = 2}); }, x);
   check_gradients([&](const auto& a) { return rope(a, p, 1e4); }, x);
+  check_gradients([&](const auto& a) { return rope(a, p, RopeOptions{.magnitude = 1.5}); }, x);
   check_gradients([&](const auto& a) { return rope(a, p, 5e5, RopeLayout::interleaved); }, x);
   const auto table = rotations<Narrow, double>(p, RopeOptions{.theta = 1e4});
   check_gradients([&](const auto& a) { return rope(a, table); }, x);

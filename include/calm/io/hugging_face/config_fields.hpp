@@ -18,7 +18,7 @@ template <class F>
 void for_each_field(const nn::TransformerConfig& a, const nn::TransformerConfig& b, F f) {
   // A field more or less does not compile here.
   [[maybe_unused]] const auto& [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
-                                f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32] = a;
+                                f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34] = a;
   using C = nn::TransformerConfig;
   const auto field = [&](const char* name, auto C::*member) { f(name, a.*member, b.*member); };
   field("vocab", &C::vocab);
@@ -53,6 +53,8 @@ void for_each_field(const nn::TransformerConfig& a, const nn::TransformerConfig&
   field("rope_high_frequency", &C::rope_high_frequency);
   field("rope_original_context", &C::rope_original_context);
   field("rotary_width", &C::rotary_width);
+  field("rope_magnitude", &C::rope_magnitude);
+  field("rope_pair_factors", &C::rope_pair_factors);
 }
 
 /// A field's value as C++ says it: 12, 1e-05, true, calm::nn::NormKind::layer.
@@ -70,8 +72,14 @@ std::string cpp_text(const V& value) {
     constexpr const char* names[] = {"learned", "rotary"};
     return std::string("calm::nn::PositionKind::") + names[static_cast<std::size_t>(value)];
   } else if constexpr (std::is_same_v<V, RopeScaling>) {
-    constexpr const char* names[] = {"none", "linear", "llama3"};
+    constexpr const char* names[] = {"none", "linear", "llama3", "yarn", "longrope"};
     return std::string("calm::RopeScaling::") + names[static_cast<std::size_t>(value)];
+  } else if constexpr (requires { value.begin(); }) {
+    std::string list;
+    for (const double factor : value) {
+      if (factor != 0) list.append(list.empty() ? "{" : ", ").append(cpp_text(factor));
+    }
+    return list.empty() ? "{}" : list + "}";
   } else {
     char text[32];  // the shortest that reads back as the same number
     return {text, std::to_chars(text, text + sizeof text, value).ptr};

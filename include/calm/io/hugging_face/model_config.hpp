@@ -28,15 +28,15 @@ struct ModelConfig {
 namespace detail {
 
 /// Fields that change nothing of what a model computes: training, tokens of the tokenizer, bookkeeping.
-inline constexpr std::array<std::string_view, 72> idle_fields{
+inline constexpr std::array<std::string_view, 71> idle_fields{
     "architectures", "attention_dropout", "attn_implementation", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens",
     "bos_token_id", "cache_implementation", "chunk_size_feed_forward", "diversity_penalty", "do_sample", "dtype",
     "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
     "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout",
     "id2label", "initializer_range", "is_decoder", "is_llama_config", "keys_to_ignore_at_inference", "label2id",
     "length_penalty", "max_length", "min_length", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams",
-    "num_return_sequences", "original_max_position_embeddings", "output_attentions", "output_hidden_states",
-    "output_scores", "pad_token_id", "prefix", "pretraining_tp", "problem_type", "remove_invalid_values",
+    "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores", "pad_token_id", "prefix",
+    "pretraining_tp", "problem_type", "remove_invalid_values",
     "reorder_and_upcast_attn", "repetition_penalty", "resid_pdrop", "return_dict", "return_dict_in_generate",
     "sep_token_id", "sliding_window_size", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
     "summary_type", "summary_use_proj", "suppress_tokens", "task_specific_params", "temperature", "tokenizer_class",
@@ -95,12 +95,12 @@ inline nn::TransformerConfig read_llama(JsonFields& f) {
 }
 
 /// Mistral and Phi-3: every block has the window, if there is one.
-inline nn::TransformerConfig read_mistral(JsonFields& f, double eps, std::size_t window) {
+inline nn::TransformerConfig read_mistral(JsonFields& f, double eps, std::size_t window, RopeDefaults rope = {}) {
   nn::TransformerConfig c = read_rotary(f, 0, eps, false);
   f.one_of("hidden_act", {"silu"});
   no_bias(f);
   c.window = f.count_or_none("sliding_window", window);
-  read_rope(f, c);
+  read_rope(f, c, rope);
   return c;
 }
 
@@ -147,7 +147,7 @@ inline nn::TransformerConfig read_later_gemma(JsonFields& f, bool third) {
   const std::size_t pattern = third ? f.count("sliding_window_pattern", 6) : 2;
   if (pattern == 0) f.fail("sliding_window_pattern", "expected at least 1, found 0");
   read_local(f, c, f.count_or_none("sliding_window", 4096), [&](std::size_t i) { return (i + 1) % pattern != 0; });
-  read_rope(f, c, third, third ? 1e6 : 1e4);
+  read_rope(f, c, {.local = third, .theta = third ? 1e6 : 1e4});
   return c;
 }
 
@@ -165,7 +165,7 @@ inline nn::TransformerConfig read_config_of(Family family, JsonFields& f) {
     }
     case Family::gemma2: return read_later_gemma(f, false);
     case Family::gemma3_text: return read_later_gemma(f, true);
-    case Family::phi3: return read_mistral(f, 1e-5, 0);
+    case Family::phi3: return read_mistral(f, 1e-5, 0, {.original_context = 4096});
   }
   return {};
 }

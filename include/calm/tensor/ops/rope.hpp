@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "calm/tensor/cpu/elementwise.hpp"
 #include "calm/tensor/cpu/rope.hpp"
 #include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
@@ -33,7 +34,7 @@ template <class X, class P>
 concept Rotatable = Operand<X> && detail::is_tensor<P> && std::is_same_v<typename P::value_type, Index> &&
                     detail::positions_fit<ValueOf<X>, P>;
 
-/// The cosines and sines by which `rope` turns heads of axis `Width`; made once, they serve every layer.
+/// The cosines and sines, times `magnitude`, by which `rope` turns heads of axis `Width`; made once, they serve every layer.
 /// positions: [...] of Index -> [..., Width], the cosines in the first half
 template <class Width, class A, class P>
 auto rotations(const P& positions, const RopeOptions& options) {
@@ -43,10 +44,14 @@ auto rotations(const P& positions, const RopeOptions& options) {
   using Row = Tensor<A, typename P::device, Width>;
   using Out = detail::WithAppended<Row, P, Width>;
   Out table(Out::shape_type::from(positions.shape().dynamic_extents()));
-  std::array<double, Width::extent / 2> frequency;
-  for (std::size_t k = 0; k < frequency.size(); ++k) frequency[k] = rope_frequency(options, k, Width::extent);
-  kernel::rotations(typename P::device{}, positions.size(), Width::extent, frequency.data(), positions.data(),
+  using Device = typename P::device;
+  const std::size_t pairs = (options.turned ? options.turned : Width::extent) / 2;
+  std::array<double, Width::extent / 2> frequency{};
+  for (std::size_t k = 0; k < pairs; ++k) frequency[k] = rope_frequency(options, k, Width::extent);
+  kernel::rotations(Device{}, positions.size(), Width::extent, frequency.data(), positions.data(),
                     table.mutable_data());
+  if (options.magnitude != 1)
+    kernel::scale(Device{}, table.size(), static_cast<A>(options.magnitude), table.data(), table.mutable_data());
   return table;
 }
 
