@@ -127,10 +127,15 @@ inline std::string name_at(Machine& machine, const std::string& what, const Argu
   return *name;
 }
 
+/// What map, select and their kin go through: nothing of none, 0 and whatever else is not true.
+inline ListPtr elements_or_none(Machine& machine, const Value& v) {
+  return machine.elements(is_true(v) ? v : Value(Undefined()));
+}
+
 /// map('filter', ...) or map(attribute='name', default=...).
 inline Value map(Machine& machine, const Value& v, const Arguments& given) {
   std::vector<Value> out;
-  const ListPtr items = machine.elements(v);
+  const ListPtr items = elements_or_none(machine, v);
   if (given.values.empty()) {
     const Bound args(machine, "filter 'map'", given, {"attribute", "default"});
     for (const Value& item : items->items) {
@@ -155,7 +160,7 @@ inline Value select(Machine& machine, std::string_view name, const Value& v, con
   const std::string test_name = has_test ? name_at(machine, what, given, first) : "";
   const Arguments rest = behind(given, first + 1);
   std::vector<Value> out;
-  const ListPtr items = machine.elements(v);
+  const ListPtr items = elements_or_none(machine, v);
   for (const Value& item : items->items) {
     const Value tested = by_member ? member_by_path(machine, item, given.values[0]) : item;
     if ((has_test ? test(machine, test_name, tested, rest) : is_true(tested)) == wanted) out.push_back(item);
@@ -235,11 +240,12 @@ inline Value filter(Machine& machine, std::string_view name, const Value& v, con
   if (name == "int") return to_integer(machine, v, bound({"default"}));
   if (name == "float") return to_float(machine, v, bound({"default"}));
   if (name == "reverse") return bound({}), reversed(machine, v);
-  if (name == "safe") return bound({}), v;
+  if (name == "safe") machine.unsupported("filter 'safe' inside of an expression");  // its texts add up in another way
   if (name == "abs") {
     bound({});
     if (!as_number(v)) machine.fail("filter 'abs': expected a number, found " + kind_of(v));
-    return compare(machine, "<", v, std::int64_t{0}) ? arithmetic(machine, "-", std::int64_t{0}, v) : v;
+    const bool is_negative = compare(machine, "<", v, std::int64_t{0});
+    return arithmetic(machine, is_negative ? "-" : "+", std::int64_t{0}, v);
   }
   if (name == "items") {
     bound({});

@@ -209,10 +209,11 @@ inline std::vector<std::size_t> slice_indices(std::size_t size, std::optional<st
   return out;
 }
 
-/// v[begin:end:step]; undefined where v has no slices, as in Jinja.
+/// v[begin:end:step], of a text, list, tuple or range.
 inline Value slice(Machine& machine, const Value& v, const Value& begin, const Value& end, const Value& step) {
   for (const Value* bound : {&begin, &end, &step}) {
-    if (!as_integer(*bound) && !holds<None>(*bound)) return Undefined();
+    if (!as_integer(*bound) && !holds<None>(*bound))
+      machine.fail("expected a whole number in a slice, found " + kind_of(*bound));
   }
   const auto first = as_integer(begin), last = as_integer(end), by = as_integer(step);
   if (by == 0) machine.fail("the step of a slice is 0");
@@ -225,7 +226,7 @@ inline Value slice(Machine& machine, const Value& v, const Value& begin, const V
     return machine.text(std::move(out));
   }
   const List* list = as_list(v);
-  if (!list || list->kind > List::range) return Undefined();
+  if (!list || list->kind > List::range) machine.fail("expected a text or list to slice, found " + kind_of(v));
   machine.spend(1 + list->items.size());
   std::vector<Value> out;
   for (const std::size_t i : slice_indices(list->items.size(), first, last, by.value_or(1)))

@@ -77,6 +77,7 @@ class Printer {
   }
 
   void repr(const Value& v) {
+    if (holds<Undefined>(v)) return add("Undefined");
     if (holds<None>(v)) return add("None");
     if (const bool* b = std::get_if<bool>(&v)) return add(*b ? "True" : "False");
     if (const auto* i = std::get_if<std::int64_t>(&v)) return add(std::to_string(*i));

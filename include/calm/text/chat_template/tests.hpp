@@ -34,7 +34,7 @@ inline bool test(Machine& machine, std::string_view name, const Value& v, const 
   if (name == "odd" || name == "even" || name == "divisibleby") {
     const Bound args = name == "divisibleby" ? bound({"num"}) : bound({});
     const Value rest = arithmetic(machine, "%", v, name == "divisibleby" ? args.need(0) : Value(std::int64_t{2}));
-    return is_true(rest) == (name == "odd");
+    return equal(machine, rest, std::int64_t{name == "odd"});
   }
   bound({});
   if (name == "defined") return !holds<Undefined>(v);
