@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
+#include <limits>
 #include <vector>
 
 #include "calm/tensor/cpu/parallel.hpp"
@@ -61,6 +63,22 @@ inline void multiply_add(std::size_t rounds) {
   for (Floats& v : x) benchmark::DoNotOptimize(v);
 }
 
+/// x <- x + a · a over pairs of bf16, by the processor's own instruction where the program is compiled with AVX-512.
+inline void dot_pairs([[maybe_unused]] std::size_t rounds) {
+#if defined(__AVX512F__)
+  constexpr std::size_t chains = 12;
+  Floats x[chains], a = Floats{} + 0.5f;
+#pragma GCC unroll 12
+  for (std::size_t i = 0; i < chains; ++i) x[i] = a;
+  for (std::size_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (std::size_t i = 0; i < chains; ++i) asm volatile("vdpbf16ps %1, %1, %0" : "+v"(x[i]) : "v"(a));
+  }
+#pragma GCC unroll 12
+  for (std::size_t i = 0; i < chains; ++i) asm volatile("" : : "v"(x[i]));
+#endif
+}
+
 /// Reads all of `words`.
 inline void read(const std::vector<Words>& words) {
   std::array<Words, 8> x{};
@@ -87,6 +105,41 @@ inline double measure_read_bandwidth() {
   for (auto& m : memory) m.assign(bytes / sizeof(detail::Words), detail::Words{} + 1);
   return detail::best_rate(10, static_cast<double>(bytes), [&](std::size_t thread) { detail::read(memory[thread]); });
 }
+
+/// The limits of one thread by its processor time, in which others on the machine do not count: the best of five runs.
+namespace one_thread {
+
+template <class F>
+double rate(double work, const F& once) {
+  const auto now = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };  // no other thread runs
+  double best = 0;
+  for (int trial = 0; trial < 5; ++trial) {
+    const double begin = now();
+    once();
+    best = std::max(best, work / (now() - begin));
+  }
+  return best;
+}
+
+inline constexpr std::size_t rounds = 2'000'000;  // some 10 ms
+
+inline double flops() {
+  return rate(static_cast<double>(rounds * 12 * detail::lanes * 2), [] { detail::multiply_add(rounds); });
+}
+/// Infinite where the processor has no such instruction.
+inline double bf16_flops() {
+#if defined(__AVX512F__)
+  if (__builtin_cpu_supports("avx512bf16"))
+    return rate(static_cast<double>(rounds * 12 * 64), [] { detail::dot_pairs(rounds); });
+#endif
+  return std::numeric_limits<double>::infinity();
+}
+inline double read_bandwidth() {
+  static const std::vector<detail::Words> memory((std::size_t{128} << 20) / sizeof(detail::Words), detail::Words{} + 1);
+  return rate(static_cast<double>(std::size_t{128} << 20), [] { detail::read(memory); });
+}
+
+}  // namespace one_thread
 
 /// Measured when first asked for.
 struct Machine {

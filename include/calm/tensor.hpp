@@ -15,6 +15,7 @@
 #include "calm/tensor/ops/mix.hpp"
 #include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/norm.hpp"
+#include "calm/tensor/ops/packed_linear.hpp"
 #include "calm/tensor/ops/pick.hpp"
 #include "calm/tensor/ops/reduce.hpp"
 #include "calm/tensor/ops/reshape.hpp"

@@ -1,0 +1,110 @@
+/// \file  Products cut into blocks that lie in the caches, and into parts for threads (Goto and van de Geijn 2008).
+///
+/// A number of the result is one sum over the whole depth in its order, however the rest is cut: its bits do not depend
+/// on the number of threads, nor on the rows and columns beside it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "calm/tensor/cpu/panels.hpp"
+#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/storage.hpp"
+
+namespace calm::kernel {
+
+/// How threads share a product: so many ranges of rows, each of so many ranges of panels.
+struct Grid {
+  std::size_t rows = 1, columns = 1;
+};
+
+/// The grid in which least is packed or read more than once, for as many threads as the work is worth: some
+/// microseconds each, a row and a tenth of a microsecond's reading being worth the same.
+inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed) {
+  const std::size_t work = std::max<std::size_t>(m, 16) * n * depth;
+  const std::size_t panels = panels_in(n), right = packed ? n / 4 : n;
+  for (std::size_t parts = parts_of(work, std::size_t{1} << 21); parts > 1; --parts) {
+    Grid best{0, 0};
+    for (std::size_t r = 1; r <= parts; ++r) {
+      const Grid grid{r, parts / r};
+      if (r * grid.columns != parts || grid.columns > panels || 4 * (r - 1) >= m) continue;
+      const auto cost = [&](const Grid& g) { return g.columns * m + g.rows * right; };
+      if (best.rows == 0 || cost(grid) < cost(best)) best = grid;
+    }
+    if (best.rows > 0) return best;
+  }
+  return {};
+}
+
+namespace detail {
+
+inline constexpr std::size_t left_rows = 192;  // of a block of the left side: some 500 KB, for the second cache
+
+struct Span {
+  std::size_t begin, end;
+};
+
+/// `depth` cut into as few equal blocks as there must be, but for whole squares of `panel_width` words.
+inline std::size_t equal_depth(std::size_t depth, std::size_t most) {
+  const std::size_t blocks = (depth + most - 1) / most;
+  return std::min(most, ((depth + blocks - 1) / blocks + panel_width - 1) / panel_width * panel_width);
+}
+
+/// The rows and columns of c that one thread makes. Memory for the left block, then for the right one.
+template <class Word, class Sum, class Left, class Right>
+void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::size_t depth, const Left& left,
+                  const Right& right, bool add, Sum* c, std::size_t c_row, Word* memory) {
+  Word* const made = memory + (left_rows + 12) * left_stride<Word>;
+  const std::size_t step = equal_depth(depth, Right::depth);
+  for (std::size_t i = rows.begin; i < rows.end; i += left_rows) {
+    const std::size_t there = std::min(left_rows, rows.end - i);
+    for (std::size_t k = 0; k < depth; k += step) {
+      const std::size_t d = std::min(step, depth - k);
+      left(i, there, k, d, memory);
+      for (std::size_t j = cols.begin, end; j < cols.end; j = end) {
+        end = std::min(cols.end, j + Right::columns);
+        const Word* panels = made;
+        if constexpr (Right::made)
+          right.make(j, end, k, d, made);
+        else
+          panels = right.panels(j, k);
+        multiply(there, end - j, d, memory, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0);
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// c = left · right (+ c if `add`).   c: [m, n]; depth in words
+///
+/// `left(row, rows, k, depth, to)` packs a block of the left side, `left_stride` from row to row. A right side says how
+/// many `columns` of it and how much of its `depth` are in hand at a time, and whether its panels are `made`: by
+/// `make(begin, end, k, depth, to)`; or else stand at `panels(column, k)`; from one to the next `stride()`.
+template <class Word, class Sum, class Left, class Right>
+void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
+                     const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {
+  if (m == 0 || n == 0) return;
+  if (depth == 0) {
+    for (std::size_t i = 0; i < m && !add; ++i) std::fill_n(c + i * c_row, n, Sum{});
+    return;
+  }
+  const Grid grid = grid_of(m, n, depth, !Right::made);
+  const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
+  constexpr std::size_t left_words = (detail::left_rows + 12) * left_stride<Word>;
+  const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
+  const std::size_t words = left_words + (Right::made ? right_columns * Right::depth : 0);
+  const Storage<Cpu> memory(parts * words * sizeof(Word));
+  parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t part = first; part < last; ++part) {
+      const std::size_t r = part / grid.columns, q = part % grid.columns;
+      const detail::Span rows{m * r / grid.rows, m * (r + 1) / grid.rows};
+      const detail::Span cols{panels * q / grid.columns * panel_width,
+                              std::min(n, panels * (q + 1) / grid.columns * panel_width)};
+      detail::product_part(multiply, rows, cols, depth, left, right, add, c, c_row,
+                           static_cast<Word*>(memory.data()) + part * words);
+    }
+  });
+}
+
+}  // namespace calm::kernel

@@ -1,0 +1,75 @@
+/// \file  Products with a weight that was packed once: it never changes, so no product packs it again.
+#pragma once
+
+#include <cstddef>
+
+#include "calm/tensor/cpu/blocked_product.hpp"
+
+namespace calm::kernel {
+
+namespace detail {
+
+/// Rows of numbers that become words as they are packed.
+template <class T>
+struct LeftRows {
+  const Accumulator<T>* x;
+  std::size_t row, width;
+
+  void operator()(std::size_t first, std::size_t rows, std::size_t k, std::size_t depth, WordOf<T>* to) const {
+    for (std::size_t r = 0; r < rows; ++r) {
+      pack_row<T>(width, k * numbers_in_word<T>, depth, 1, x + (first + r) * row, to + r * left_stride<WordOf<T>>);
+    }
+  }
+};
+
+/// A packed weight as the right side of x · Wᵀ: there already.
+template <class T>
+struct PackedPanels {
+  static constexpr bool made = false;
+  static constexpr std::size_t columns = static_cast<std::size_t>(-1) / 2, depth = block_depth<WordOf<T>>;
+  const WordOf<T>* packed;
+  std::size_t in;
+
+  std::size_t stride() const { return words_in<T>(in) * panel_width; }
+  const WordOf<T>* panels(std::size_t column, std::size_t k) const {
+    return packed + (column / panel_width * words_in<T>(in) + k) * panel_width;
+  }
+};
+
+/// The same as the right side of dy · W: turned square by square.
+template <class T>
+struct TurnedPanels {
+  static constexpr bool made = true;
+  static constexpr std::size_t columns = 128, depth = block_depth<WordOf<T>>;
+  const WordOf<T>* packed;
+  std::size_t in;
+
+  std::size_t stride() const { return depth * panel_width; }
+  void make(std::size_t begin, std::size_t end, std::size_t k, std::size_t words, WordOf<T>* to) const {
+    constexpr std::size_t n = numbers_in_word<T>;
+    turn_panels<T>(in, begin, end, k * n, (words * n + panel_width - 1) / panel_width, packed, to, stride());
+  }
+};
+static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % panel_width == 0, "squares are whole");
+
+}  // namespace detail
+
+/// y = x · Wᵀ (+ y if `add`).   x: [rows, in], W: [out, in] packed in T, y: [rows, out]
+///
+/// With bf16, x is rounded to it, and the sums are kept in float. Processors with other instructions round otherwise.
+template <class T>
+void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const Accumulator<T>* x,
+                     const WordOf<T>* packed, bool add, Accumulator<T>* y) {
+  blocked_product(fastest_product<WordOf<T>>(), rows, out, words_in<T>(in), detail::LeftRows<T>{x, in, in},
+                  detail::PackedPanels<T>{packed, in}, add, y, out);
+}
+
+/// dx = dy · W (+ dx if `add`).   dy: [rows, out], W: [out, in] packed in T, dx: [rows, in]
+template <class T>
+void multiply_packed_transposed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const Accumulator<T>* dy,
+                                const WordOf<T>* packed, bool add, Accumulator<T>* dx) {
+  blocked_product(fastest_product<WordOf<T>>(), rows, in, words_in<T>(out), detail::LeftRows<T>{dy, out, out},
+                  detail::TurnedPanels<T>{packed, in}, add, dx, in);
+}
+
+}  // namespace calm::kernel

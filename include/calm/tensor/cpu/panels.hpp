@@ -1,0 +1,176 @@
+/// \file  The layouts in which products read their operands, and the ways there.
+///
+/// A product is made of words: a float, a double, or two neighbours of a row in bf16, which one instruction multiplies
+/// and adds up. A panel is `panel_width` columns of the right side, word row behind word row; a weight
+/// W: [out, in] as the right side of x · Wᵀ is the list of its panels, each `panel_width` outputs and the whole depth:
+/// word (o, k) stands at ((o / width) · depth + k) · width + o mod width.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "calm/tensor/cpu/block_product.hpp"  // transpose_in_registers
+#include "calm/tensor/cpu/tiles.hpp"
+
+namespace calm::kernel {
+
+/// What products of numbers of type T are made of.
+template <class T>
+using WordOf = std::conditional_t<std::is_same_v<T, bf16>, Pair, T>;
+template <class T>
+inline constexpr std::size_t numbers_in_word = sizeof(WordOf<T>) / sizeof(T);
+/// A depth in words.
+template <class T>
+constexpr std::size_t words_in(std::size_t numbers) {
+  return (numbers + numbers_in_word<T> - 1) / numbers_in_word<T>;
+}
+constexpr std::size_t panels_in(std::size_t columns) { return (columns + panel_width - 1) / panel_width; }
+
+namespace detail {
+
+/// y[i] = x[i], rounded to nearest even; written out, since compilers leave it number by number at -O2.
+inline void round_row(std::size_t n, const float* x, bf16* y) {
+  typedef std::uint32_t Whole __attribute__((vector_size(vector_bytes)));
+  typedef std::uint16_t Half __attribute__((vector_size(vector_bytes / 2)));
+  constexpr std::size_t count = vector_bytes / sizeof(float);
+  std::size_t i = 0;
+  for (; i + count <= n; i += count) {
+    Whole u;
+    std::memcpy(&u, x + i, sizeof(u));
+    const Whole is_nan = (Whole)((u & 0x7fffffffu) > 0x7f800000u);
+    const Whole rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
+    const Half half = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Half);
+    std::memcpy(static_cast<void*>(y + i), &half, sizeof(half));
+  }
+  for (; i < n; ++i) y[i] = bf16(x[i]);
+}
+
+/// Numbers [first, first + depth words) of a row of `n` as words, times `alpha`; zeros behind its end.
+template <class T>
+void pack_row(std::size_t n, std::size_t first, std::size_t depth, Accumulator<T> alpha, const Accumulator<T>* row,
+              WordOf<T>* to) {
+  const std::size_t there = std::min(n - first, depth * numbers_in_word<T>);
+  auto* numbers = reinterpret_cast<T*>(to);
+  if constexpr (std::is_same_v<T, bf16>) {
+    round_row(there, row + first, numbers);
+  } else if (alpha == 1) {
+    std::copy_n(row + first, there, numbers);
+  } else {
+    for (std::size_t i = 0; i < there; ++i) numbers[i] = alpha * row[first + i];
+  }
+  std::fill(numbers + there, numbers + depth * numbers_in_word<T>, T{});
+}
+
+template <class Bits>
+struct Unchanged {
+  template <class V>
+  static void change(V&) {}
+};
+/// Of two rows of two bf16 each, those off the diagonal change places.
+template <class Bits>
+struct SwapPairs {
+  template <class V>
+  static void change(V& v) {
+    v = (v & 0xffff00000000ffffu) | ((v << 16) & 0x0000ffff00000000u) | ((v >> 16) & 0x00000000ffff0000u);
+  }
+};
+
+/// y[c, r] = x[r, c] for words of 4 or 8 bytes, each changed by `Rule`.
+template <class Bits, template <class> class Rule = Unchanged>
+void transpose(std::size_t rows, std::size_t cols, const void* from, std::size_t x_row, void* to, std::size_t y_row) {
+  constexpr std::size_t n = Lanes<Bits>::count;
+  const auto* x = static_cast<const Bits*>(from);
+  auto* y = static_cast<Bits*>(to);
+  const std::size_t whole_rows = rows / n * n, whole_cols = cols / n * n;
+  for (std::size_t r = 0; r < whole_rows; r += n) {
+    for (std::size_t c = 0; c < whole_cols; c += n) {
+      typename Lanes<Bits>::type square[n];
+      for (std::size_t i = 0; i < n; ++i) {
+        square[i] = Lanes<Bits>::load(x + (r + i) * x_row + c);
+        Rule<Bits>::change(square[i]);
+      }
+      transpose_in_registers<n / 2>(square);
+      for (std::size_t i = 0; i < n; ++i) Lanes<Bits>::store(square[i], y + (c + i) * y_row + r);
+    }
+  }
+  const auto each = [&](std::size_t r, std::size_t c) {
+    Bits v = x[r * x_row + c];
+    Rule<Bits>::change(v);
+    y[c * y_row + r] = v;
+  };
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) each(r, c);
+  }
+}
+
+template <class Word>
+using BitsOf = std::conditional_t<sizeof(Word) == 4, std::uint32_t, std::uint64_t>;
+
+}  // namespace detail
+
+/// W: [out, in], `stride` from row to row, as panels.   to: panels_in(out) · words_in(in) · panel_width words
+template <class T>
+void pack_weight(Cpu, std::size_t out, std::size_t in, const Accumulator<T>* w, std::size_t stride, WordOf<T>* to) {
+  using Word = WordOf<T>;
+  constexpr std::size_t piece = 64;  // words of a row at a time
+  const std::size_t depth = words_in<T>(in);
+  parallel_ranges(
+      panels_in(out), 1 + (std::size_t{1} << 14) / (panel_width * depth + 1), [=](std::size_t begin, std::size_t end) {
+        Word rows[panel_width * piece];
+        for (std::size_t p = begin; p < end; ++p) {
+          const std::size_t first = p * panel_width, there = std::min(panel_width, out - first);
+          for (std::size_t k = 0; k < depth; k += piece) {
+            const std::size_t n = std::min(piece, depth - k);
+            if (there < panel_width) std::fill(rows, rows + panel_width * piece, Word{});
+            for (std::size_t r = 0; r < there; ++r) {
+              detail::pack_row<T>(in, k * numbers_in_word<T>, n, 1, w + (first + r) * stride, rows + r * piece);
+            }
+            detail::transpose<detail::BitsOf<Word>>(panel_width, n, rows, piece, to + (p * depth + k) * panel_width,
+                                                    panel_width);
+          }
+        }
+      });
+}
+
+/// Row `o` of a packed weight of depth `in`.
+template <class T>
+void unpack_row(std::size_t in, std::size_t o, const WordOf<T>* packed, Accumulator<T>* to) {
+  const WordOf<T>* from = packed + o / panel_width * words_in<T>(in) * panel_width + o % panel_width;
+  for (std::size_t k = 0; k < in; ++k) {
+    const auto* numbers = reinterpret_cast<const T*>(from + k / numbers_in_word<T> * panel_width);
+    to[k] = static_cast<Accumulator<T>>(numbers[k % numbers_in_word<T>]);
+  }
+}
+
+/// The panels of dy · W for input columns [begin, end) and outputs [first, first + a multiple of panel_width), from the
+/// packed W: [.., in]; from panel to panel `stride` words. Both layouts are made of the same squares, which lie in one
+/// piece in each.
+template <class T>
+void turn_panels(std::size_t in, std::size_t begin, std::size_t end, std::size_t first, std::size_t panels,
+                 const WordOf<T>* packed, WordOf<T>* to, std::size_t stride) {
+  constexpr std::size_t n = numbers_in_word<T>, side = panel_width / n, square = panel_width * side;
+  const std::size_t depth = words_in<T>(in);
+  for (std::size_t p = 0; p < panels; ++p) {
+    const WordOf<T>* row = packed + (first / panel_width + p) * depth * panel_width;
+    for (std::size_t column = begin; column < end; column += panel_width) {
+      const std::size_t k = column / n, there = std::min(side, depth - k);
+      const WordOf<T>* x = row + k * panel_width;
+      WordOf<T>* y = to + (column - begin) / panel_width * stride + p * square;
+      if (p + 1 < panels) {  // what comes next lies far away
+        const auto* next = reinterpret_cast<const char*>(x + depth * panel_width);
+        for (std::size_t b = 0; b < square * sizeof(WordOf<T>); b += 64) __builtin_prefetch(next + b);
+      }
+      if (there < side) std::fill_n(y, square, WordOf<T>{});
+      if constexpr (n == 2)
+        detail::transpose<std::uint64_t, detail::SwapPairs>(there, side, x, side, y, side);
+      else
+        detail::transpose<detail::BitsOf<WordOf<T>>>(there, side, x, side, y, side);
+    }
+  }
+}
+
+}  // namespace calm::kernel

@@ -1,0 +1,189 @@
+/// \file  Products of a few rows with a panel, in registers. `tiles.hpp` includes this once for each instruction set,
+/// CALM_TILES being the set's namespace and CALM_TILE_BYTES the width of its registers; hence no `#pragma once`.
+#ifndef CALM_TILES
+#include "calm/tensor/cpu/tiles.hpp"
+#else
+
+namespace calm::kernel::CALM_TILES {
+
+inline constexpr std::size_t register_bytes = CALM_TILE_BYTES;
+inline constexpr std::size_t most_rows = register_bytes == 64 ? 12 : register_bytes == 32 ? 6 : 4;  // of a tile
+inline constexpr std::size_t ahead = 32;  // rows of a panel between what is read and what is fetched
+
+template <class Sum>
+struct Register {
+  typedef Sum type __attribute__((vector_size(register_bytes)));
+  static constexpr std::size_t count = register_bytes / sizeof(Sum);
+};
+
+/// sum += left · right, one product for each number.
+template <class T>
+struct Plain {
+  using word = T;
+  using sum = T;
+  using V = typename Register<T>::type;
+  [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) { s += left * right; }
+};
+
+/// sum += left · right over pairs of bf16, widened to float.
+struct WidenedPairs {
+  using word = Pair;
+  using sum = float;
+  using V = Register<float>::type;
+  typedef std::uint32_t Bits __attribute__((vector_size(register_bytes)));
+  [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
+    const Bits l = (Bits)left, r = (Bits)right;
+    s += (V)(l << 16) * (V)(r << 16);
+    s += (V)(l & 0xffff0000u) * (V)(r & 0xffff0000u);
+  }
+};
+
+#if CALM_TILE_BYTES == 64
+/// The same by the processor's own instruction (AVX512_BF16), written out so that it compiles without -mavx512bf16.
+struct DotPairs : WidenedPairs {
+  [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(left), "v"(right));
+  }
+};
+#endif
+
+// One register each: GCC keeps what is copied as a whole array in memory.
+template <class V>
+[[gnu::always_inline]] inline void load(V& v, const void* from) {
+  std::memcpy(&v, from, sizeof(v));
+}
+template <class V>
+[[gnu::always_inline]] inline void store(const V& v, void* to) {
+  std::memcpy(to, &v, sizeof(v));
+}
+
+/// A word in each place of a register. It stays there: GCC would read it from memory again in each product.
+template <class V, class T>
+[[gnu::always_inline]] inline void spread(V& to, const T* from) {
+  if constexpr (sizeof(T) == 4) {
+    typedef std::uint32_t Bits __attribute__((vector_size(register_bytes)));
+    std::uint32_t bits;
+    std::memcpy(&bits, from, sizeof(bits));
+    to = (V)(Bits{} | bits);
+  } else {
+    typedef std::uint64_t Bits __attribute__((vector_size(register_bytes)));
+    std::uint64_t bits;
+    std::memcpy(&bits, from, sizeof(bits));
+    to = (V)(Bits{} | bits);
+  }
+#if defined(__x86_64__)
+#if CALM_TILE_BYTES == 64
+  asm("" : "+v"(to));
+#else
+  asm("" : "+x"(to));
+#endif
+#endif
+}
+
+/// c = a · b (+ c if `add`) for `Rows` rows of a, of which the first `rows` are written, and two registers of columns
+/// in each of `Panels` panels. The terms of a sum are added in their order, whatever the tile.
+template <class Rule, std::size_t Rows, std::size_t Panels>
+void tile(std::size_t depth, const typename Rule::word* a, const typename Rule::word* b, std::size_t b_panel,
+          typename Rule::sum* c, std::size_t c_row, std::size_t rows, bool add) {
+  using V = typename Rule::V;
+  constexpr std::size_t count = Register<typename Rule::sum>::count, a_row = left_stride<typename Rule::word>;
+  V sum[Rows][2 * Panels];
+#pragma GCC unroll 12
+  for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 12
+    for (std::size_t j = 0; j < 2 * Panels; ++j) sum[r][j] = V{};
+  }
+  for (std::size_t r = 0; r < rows; ++r)
+    __builtin_prefetch(c + r * c_row, 1), __builtin_prefetch(c + r * c_row + count, 1);
+  for (std::size_t k = 0; k < depth; ++k) {
+    V right[2 * Panels];
+#pragma GCC unroll 12
+    for (std::size_t p = 0; p < Panels; ++p) {
+      const auto* row = b + p * b_panel + k * panel_width;
+      __builtin_prefetch(row + ahead * panel_width);
+      __builtin_prefetch(row + ahead * panel_width + 64 / sizeof(*b));
+      load(right[2 * p], row), load(right[2 * p + 1], row + count);
+    }
+#pragma GCC unroll 12
+    for (std::size_t r = 0; r < Rows; ++r) {
+      V left;
+      spread(left, a + r * a_row + k);
+#pragma GCC unroll 12
+      for (std::size_t j = 0; j < 2 * Panels; ++j) Rule::add(sum[r][j], left, right[j]);
+    }
+  }
+#pragma GCC unroll 12
+  for (std::size_t r = 0; r < Rows; ++r) {
+    if (r < rows) {
+#pragma GCC unroll 12
+      for (std::size_t j = 0; j < 2 * Panels; ++j) {
+        auto* to = c + r * c_row + j / 2 * panel_width + j % 2 * count;
+        V there = V{};
+        if (add) load(there, to);
+        there += sum[r][j];
+        store(there, to);
+      }
+    }
+  }
+}
+
+/// The smallest tile that cuts `rows` rows into as few equal parts as there must be.
+inline std::size_t tile_rows(std::size_t rows) {
+  const std::size_t tiles = (rows + most_rows - 1) / most_rows, even = (rows + tiles - 1) / tiles;
+  return even <= 2 ? even : even <= 4 ? 4 : even <= 8 && most_rows > 8 ? 8 : most_rows;
+}
+
+/// Two registers of columns of one panel, or of four: where a row or two read them, the memory is busier with four.
+template <class Rule>
+void tile_of(std::size_t tall, bool four, std::size_t depth, const typename Rule::word* a, const typename Rule::word* b,
+             std::size_t b_panel, typename Rule::sum* c, std::size_t c_row, std::size_t rows, bool add) {
+  auto* const which = tall == 1   ? (four ? &tile<Rule, 1, 4> : &tile<Rule, 1, 1>)
+                      : tall == 2 ? (four ? &tile<Rule, 2, 4> : &tile<Rule, 2, 1>)
+                      : tall == 4 ? &tile<Rule, 4, 1>
+                      : tall == 8 ? &tile<Rule, std::min<std::size_t>(8, most_rows), 1>
+                                  : &tile<Rule, most_rows, 1>;
+  which(depth, a, b, b_panel, c, c_row, rows, add);
+}
+
+/// The columns [0, cols) of c, cols <= panel_width, for some of which the matrix may have none.
+template <class Rule>
+void multiply_columns(std::size_t tall, std::size_t cols, std::size_t depth, const typename Rule::word* a,
+                      const typename Rule::word* b, typename Rule::sum* c, std::size_t c_row, std::size_t rows,
+                      bool add) {
+  using Sum = typename Rule::sum;
+  constexpr std::size_t wide = 2 * Register<Sum>::count;
+  std::size_t j = 0;
+  for (; j + wide <= cols; j += wide) tile_of<Rule>(tall, false, depth, a, b + j, 0, c + j, c_row, rows, add);
+  for (; j < cols; j += wide) {
+    const std::size_t width = std::min(wide, cols - j);
+    Sum whole[most_rows * wide];
+    for (std::size_t i = 0; i < rows; ++i) std::copy_n(c + i * c_row + j, width, whole + i * wide);
+    tile_of<Rule>(tall, false, depth, a, b + j, 0, whole, wide, rows, add);
+    for (std::size_t i = 0; i < rows; ++i) std::copy_n(whole + i * wide, width, c + i * c_row + j);
+  }
+}
+
+/// c = a · b (+ c if `add`).   a: [rows, depth], `left_stride` from row to row, rows of anything up to a multiple of 12
+/// behind it; b: panels, `b_panel` from one to the next; c: [rows, cols]
+template <class Rule>
+void multiply_panels(std::size_t rows, std::size_t cols, std::size_t depth, const typename Rule::word* a,
+                     const typename Rule::word* b, std::size_t b_panel, typename Rule::sum* c, std::size_t c_row,
+                     bool add) {
+  constexpr std::size_t wide = 2 * Register<typename Rule::sum>::count;
+  std::size_t j = 0;
+  for (; rows <= 2 && j + 4 * panel_width <= cols; j += 4 * panel_width, b += 4 * b_panel) {
+    for (std::size_t i = 0; i < panel_width; i += wide)
+      tile_of<Rule>(rows, true, depth, a, b + i, b_panel, c + j + i, c_row, rows, add);
+  }
+  for (; j < cols; j += panel_width, b += b_panel) {
+    for (std::size_t r = 0, tall; r < rows; r += tall) {
+      tall = tile_rows(rows - r);
+      multiply_columns<Rule>(tall, std::min(panel_width, cols - j), depth, a + r * left_stride<typename Rule::word>, b,
+                             c + r * c_row + j, c_row, std::min(tall, rows - r), add);
+    }
+  }
+}
+
+}  // namespace calm::kernel::CALM_TILES
+
+#endif

@@ -1,0 +1,122 @@
+/// \file  Products with panels, compiled for several instruction sets; the processor's own is chosen in use.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "calm/tensor/cpu/block_product.hpp"  // vector_bytes
+#include "calm/tensor/dtype.hpp"
+
+namespace calm::kernel {
+
+/// Two neighbours of a row in bf16: what one instruction multiplies and adds up.
+struct Pair {
+  bf16 first, second;
+};
+
+/// Columns of a panel. A panel holds so many columns of a matrix, a row of them behind the other.
+inline constexpr std::size_t panel_width = 32;
+/// Terms, in words, that a product adds up at a time: as many rows of the left side as a tile has stay in the nearest
+/// cache, and a panel in the next one.
+template <class Word>
+inline constexpr std::size_t block_depth = 2560 / sizeof(Word);
+/// From one row of a packed left side to the next; an odd number of cache lines, so that rows lie in different sets.
+template <class Word>
+inline constexpr std::size_t left_stride = (2560 + 64) / sizeof(Word);
+
+/// c = a · b (+ c if `add`) for panels b, `b_panel` words from one to the next.
+template <class Word, class Sum>
+using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a, const Word* b,
+                              std::size_t b_panel, Sum* c, std::size_t c_row, bool add);
+
+}  // namespace calm::kernel
+
+// The instruction set that the program is compiled for, and those beyond it that processors may have.
+#define CALM_TILES native
+#if defined(__AVX512F__)
+#define CALM_TILE_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define CALM_TILE_BYTES 32
+#else
+#define CALM_TILE_BYTES 16
+#endif
+#include "calm/tensor/cpu/tile.hpp"
+#undef CALM_TILES
+#undef CALM_TILE_BYTES
+
+#if defined(__x86_64__) && !defined(__AVX512F__)
+#define CALM_TILES avx512
+#define CALM_TILE_BYTES 64
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
+#endif
+#include "calm/tensor/cpu/tile.hpp"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef CALM_TILES
+#undef CALM_TILE_BYTES
+#if !defined(__AVX2__) || !defined(__FMA__)
+#define CALM_TILES avx2
+#define CALM_TILE_BYTES 32
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#include "calm/tensor/cpu/tile.hpp"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef CALM_TILES
+#undef CALM_TILE_BYTES
+#endif
+#endif
+
+namespace calm::kernel {
+
+/// The sum that products of a word are added up in.
+template <class Word>
+using SumOf = std::conditional_t<std::is_same_v<Word, Pair>, float, Word>;
+
+#if defined(__x86_64__) && !defined(__AVX512F__)
+inline bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+/// The product of words that this processor makes fastest.
+template <class Word>
+PanelProduct<Word, SumOf<Word>> fastest_product() {
+  constexpr bool pairs = std::is_same_v<Word, Pair>;
+#if defined(__AVX512F__)
+  if constexpr (pairs) {
+    if (__builtin_cpu_supports("avx512bf16")) return &native::multiply_panels<native::DotPairs>;
+  }
+#elif defined(__x86_64__)
+  if constexpr (pairs) {
+    if (__builtin_cpu_supports("avx512bf16")) return &avx512::multiply_panels<avx512::DotPairs>;
+  }
+  if (has_avx512())
+    return &avx512::multiply_panels<std::conditional_t<pairs, avx512::WidenedPairs, avx512::Plain<SumOf<Word>>>>;
+#if !defined(__AVX2__) || !defined(__FMA__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return &avx2::multiply_panels<std::conditional_t<pairs, avx2::WidenedPairs, avx2::Plain<SumOf<Word>>>>;
+#endif
+#endif
+  return &native::multiply_panels<std::conditional_t<pairs, native::WidenedPairs, native::Plain<SumOf<Word>>>>;
+}
+
+}  // namespace calm::kernel

@@ -1,0 +1,104 @@
+/// \file  Matrices that never change, in the layout in which products read them; and the mode that keeps a model so.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include "calm/tensor/cpu/packed.hpp"
+#include "calm/tensor/var.hpp"
+
+namespace calm {
+
+/// A constant matrix X = Tensor<T, Cpu, Out, In>, kept in `Stored` as panels (`tensor/cpu/panels.hpp`).
+///
+/// An operand of `linear`, `embedding` and `linear_cross_entropy`, in the place of X. Products with a matrix kept in
+/// bf16 round their other side to bf16, too, and add up in float.
+template <class Stored, class X>
+class Packed {
+ public:
+  using tensor_type = X;
+  using stored_type = Stored;
+  using value_type = typename X::value_type;
+  using device = typename X::device;
+  static_assert(X::rank == 2 && X::shape_type::dynamic_rank == 0,
+                "calm::Packed: only a matrix of two static axes is packed");
+  static_assert(std::is_same_v<device, Cpu>, "calm::Packed: only the host reads packed matrices; use calm::Frozen");
+  static_assert(std::is_same_v<Accumulator<Stored>, value_type>,
+                "calm::Packed: bf16 and float are kept for a model that computes in float, double for one in double");
+  static constexpr std::size_t out = AxisOf<X, 0>::extent, in = AxisOf<X, 1>::extent;
+  /// Bytes, of which those behind the last output are zeros.
+  static constexpr std::size_t bytes =
+      kernel::panels_in(out) * kernel::panel_width * kernel::words_in<Stored>(in) * sizeof(kernel::WordOf<Stored>);
+
+  /// No memory at all.
+  Packed() = default;
+  /// Reads x once, and keeps nothing of it.
+  explicit Packed(const X& x) : storage_(bytes) {
+    kernel::pack_weight<Stored>(Cpu{}, out, in, x.data(), in, static_cast<kernel::WordOf<Stored>*>(storage_.data()));
+  }
+
+  bool defined() const { return static_cast<bool>(storage_); }
+  const kernel::WordOf<Stored>* data() const { return static_cast<const kernel::WordOf<Stored>*>(storage_.data()); }
+
+  /// What is kept, as a tensor of its own.
+  X unpacked() const {
+    if (!defined()) return {};
+    X x{typename X::shape_type{}};
+    for (std::size_t o = 0; o < out; ++o) kernel::unpack_row<Stored>(in, o, data(), x.mutable_data() + o * in);
+    return x;
+  }
+
+ private:
+  Storage<Cpu> storage_;
+};
+
+namespace detail {
+
+template <class W>
+inline constexpr bool is_packed = false;
+template <class Stored, class X>
+inline constexpr bool is_packed<Packed<Stored, X>> = true;
+
+}  // namespace detail
+
+/// True of `Packed` matrices.
+template <class W>
+concept PackedMatrix = detail::is_packed<std::remove_cvref_t<W>>;
+
+/// A mode: frozen, and every matrix is kept in `Stored` (bf16, or the model's own type) as `Packed`. Vectors (norms,
+/// biases) stay in the model's type.
+template <class Stored>
+struct FrozenAs {};
+
+/// Whether no parameter of `Mode` has a gradient.
+template <class Mode>
+inline constexpr bool is_frozen_mode = std::is_same_v<Mode, Frozen>;
+template <class Stored>
+inline constexpr bool is_frozen_mode<FrozenAs<Stored>> = true;
+
+/// A frozen matrix that is packed when it is assigned; what was assigned is not kept.
+template <class Stored, class X>
+class PackedParameter {
+ public:
+  using tensor_type = X;
+  static constexpr bool trainable = false;
+
+  const Packed<Stored, X>& operator()() const { return packed_; }
+  /// What is kept, unpacked into memory of its own.
+  X value() const { return packed_.unpacked(); }
+  void assign(const X& value) { packed_ = Packed<Stored, X>(value); }
+
+ private:
+  Packed<Stored, X> packed_;
+};
+
+namespace detail {
+
+template <class Stored, class T, class Device, Axis Out, Axis In>
+struct ParameterOf<FrozenAs<Stored>, Tensor<T, Device, Out, In>> {
+  using type = PackedParameter<Stored, Tensor<T, Device, Out, In>>;
+};
+
+}  // namespace detail
+}  // namespace calm
