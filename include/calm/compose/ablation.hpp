@@ -33,7 +33,7 @@ Ablation ablate(Model& model, const nn::Tokens<typename Model::device>& tokens,
                 const nn::Layout<typename Model::device>& layout, const nn::Tokens<typename Model::device>& targets) {
   const auto loss = [&] {
     const auto mean = value(model.loss(tokens, layout, targets));
-    return static_cast<double>(static_cast<Accumulator<typename decltype(mean)::value_type>>(mean[0]));
+    return static_cast<double>(static_cast<Accumulator<typename decltype(mean)::value_type>>(on_host(mean)[0]));
   };
   Ablation a;
   a.all_on = loss();

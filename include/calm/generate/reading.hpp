@@ -18,7 +18,8 @@ struct Reading {
   std::size_t prompt = 0;         ///< how many of all its tokens were given
 };
 
-/// Reads into the caches; text b of them reads `readings[b]`.   -> logits behind each text's last token, [Batch, Vocab]
+/// Reads into the caches; text b of them reads `readings[b]`.   -> logits behind each text's last token, [Batch, Vocab],
+/// where the host can read them
 ///
 /// Those of a text that reads nothing mean nothing.
 template <class Model>
@@ -40,7 +41,7 @@ auto read_texts(const Model& model, std::span<const Reading> readings, typename 
   }
   auto layout = nn::continue_at<Device>(start, count, time);
   layout.prompt = nn::detail::per_token<Device>(prompt, time);
-  return model.next_logits(tokens, layout, nn::detail::per_text<Device>(last), caches);
+  return on_host(model.next_logits(tokens, layout, nn::detail::per_text<Device>(last), caches));
 }
 
 }  // namespace calm::detail

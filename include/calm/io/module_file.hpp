@@ -33,7 +33,7 @@ std::string weights_sha256(M& module) {
     const auto extents = x.shape().extents();
     detail::update_count(digest, extents.size());
     for (const std::size_t extent : extents) detail::update_count(digest, extent);
-    digest.update(x.data(), x.size() * sizeof(T));
+    digest.update(on_host(x).data(), x.size() * sizeof(T));
   });
   return digest.hex();
 }
@@ -46,7 +46,7 @@ void save_module(M& module, const std::string& path, const SafetensorsMetadata& 
     // A file's own may be passed on: one is always there, the other is made anew.
     if ((key != "format" || value != "pt") && key != detail::digest_key) writer.set_metadata(key, value);
   }
-  nn::for_each_parameter(module, [&](const std::string& name, auto& p) { writer.add(name, p.value()); });
+  nn::for_each_parameter(module, [&](const std::string& name, auto& p) { writer.add(name, on_host(p.value())); });
   writer.add_digest();
   writer.save(path);
 }
@@ -85,9 +85,10 @@ void load_parameters(M& module, const std::string& path, const LoadOptions& opti
   file.check_digest();
   for_each([&](const std::string& name, auto& parameter) {
     using P = std::remove_cvref_t<decltype(parameter)>;
-    auto x = file.load<typename P::tensor_type>(name, options.conversion);
+    using X = typename P::tensor_type;
+    auto x = move_to<typename X::device>(file.load<OnDevice<X, Cpu>>(name, options.conversion));
     if constexpr (P::trainable)
-      parameter.assign(x.clone());  // the mapped memory is read-only
+      parameter.assign(x.clone());  // mapped memory is read-only
     else
       parameter.assign(std::move(x));
   });

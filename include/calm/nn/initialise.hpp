@@ -31,12 +31,12 @@ constexpr std::uint64_t hash(std::string_view text) {  // FNV-1a
 template <class P>
 void assign_normal(P& parameter, RandomKey key, double deviation) {
   using T = typename P::tensor_type;
-  T fresh{typename T::shape_type{}};
+  OnDevice<T, Cpu> fresh{typename T::shape_type{}};
   auto* data = fresh.mutable_data();
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     data[i] = static_cast<typename T::value_type>(static_cast<float>(deviation) * random_normal(key, i));
   }
-  parameter.assign(std::move(fresh));
+  parameter.assign(move_to<typename T::device>(std::move(fresh)));
 }
 
 template <class P>

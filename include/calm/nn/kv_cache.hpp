@@ -10,6 +10,7 @@
 
 #include "calm/nn/layout.hpp"
 #include "calm/nn/module.hpp"  // detail::is_list
+#include "calm/tensor/cpu/index.hpp"
 
 namespace calm::nn {
 
@@ -30,7 +31,6 @@ class TokenRows {
   template <class Fresh>
   void put(const Fresh& fresh, const Layout<Device>& layout) {
     const std::size_t time = layout.time();
-    T* to = rows_.mutable_data();
     for (std::size_t b = 0; b < layout.batch(); ++b) {
       for (std::size_t t = 0; t < time; ++t) {
         if (layout.is_padding(b, t)) continue;
@@ -39,9 +39,10 @@ class TokenRows {
           return "calm::nn: text " + std::to_string(b) + " reaches position " + std::to_string(position) +
                  ", the cache holds " + std::to_string(capacity());
         });
-        kernel::copy(Device{}, width, fresh.data() + (b * time + t) * width, to + (b * capacity() + position) * width);
       }
     }
+    kernel::keep_rows(Device{}, layout.batch(), time, capacity(), width, layout.position.data(),
+                      layout.keys.end.data(), fresh.data(), rows_.mutable_data());
   }
 
   /// Writes the first `positions` rows of one text of another cache over text `to_text` of this one. Throws `Error` if

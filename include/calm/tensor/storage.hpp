@@ -15,6 +15,7 @@
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/error.hpp"
 #ifdef CALM_CUDA
+#include "calm/tensor/cuda/kernels.hpp"  // for all who call kernels by the device
 #include "calm/tensor/cuda/memory.hpp"
 #endif
 
@@ -229,14 +230,13 @@ class Storage {
   template <void (*Release)(void*)>
   static Storage external(void* data, void* context) {
     Storage s;
-    s.block_ = new (std::align_val_t{64}) detail::BlockHeader;
+    s.block_ = new detail::BlockHeader;
     s.block_->external = data;
     s.block_->read_only = true;
     s.block_->context = context;
     s.block_->release = [](detail::BlockHeader* b) {
       Release(b->context);
-      b->~BlockHeader();
-      ::operator delete(b, std::align_val_t{64});
+      delete b;
     };
     return s;
   }

@@ -11,9 +11,6 @@
 #include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/storage.hpp"
-#ifdef CALM_CUDA
-#include "calm/tensor/cuda/kernels.hpp"
-#endif
 
 namespace calm {
 
@@ -124,6 +121,13 @@ struct WithLast<Tensor<T, D, A...>, NewLast, std::index_sequence<I...>> {
   using type = Tensor<T, D, AxisAt<I, A...>..., NewLast>;
 };
 
+template <class X, class Device>
+struct WithDevice;
+template <class T, class D, class... A, class Device>
+struct WithDevice<Tensor<T, D, A...>, Device> {
+  using type = Tensor<T, Device, A...>;
+};
+
 template <class X>
 struct AxesOf;
 template <class T, class D, class... A>
@@ -144,6 +148,10 @@ using LastAxisOf = typename detail::AxesOf<X>::last;
 template <class X, std::size_t I>
 using AxisOf = typename detail::AxesOf<X>::template at<I>;
 
+/// Tensor type `X` on another device.
+template <class X, class Device>
+using OnDevice = typename detail::WithDevice<X, Device>::type;
+
 /// Tensor type `X` with its last axis replaced.
 template <class X, class NewLast>
 using WithLastAxis =
@@ -152,7 +160,7 @@ using WithLastAxis =
 /// The tensor on another device: itself, sharing its memory, where it is there already. To the host, it waits until the
 /// elements are computed.   x: [...] -> [...]
 template <class To, class T, class From, class... A>
-Tensor<T, To, A...> move_to(const Tensor<T, From, A...>& x) {
+Tensor<T, To, A...> move_to(Tensor<T, From, A...> x) {
   if constexpr (std::is_same_v<To, From>) {
     return x;
   } else {
@@ -171,8 +179,8 @@ Tensor<T, To, A...> move_to(const Tensor<T, From, A...>& x) {
 
 /// What the host reads: `x` itself, or a copy of what a device holds.
 template <class T, class Device, class... A>
-Tensor<T, Cpu, A...> on_host(const Tensor<T, Device, A...>& x) {
-  return move_to<Cpu>(x);
+Tensor<T, Cpu, A...> on_host(Tensor<T, Device, A...> x) {
+  return move_to<Cpu>(std::move(x));
 }
 
 /// The number of elements before the last axis.

@@ -29,7 +29,7 @@ double mean_loss(Model& model, Stream&& stream, std::size_t count, std::size_t b
     for (std::size_t j = 0; j < batch.size(); ++j) stream(first + j, batch[j]);
     const std::size_t n = target_count(batch);
     if (n == 0) continue;
-    sum += static_cast<double>(n) * static_cast<double>(value(loss(model, batch))[0]);
+    sum += static_cast<double>(n) * static_cast<double>(on_host(value(loss(model, batch)))[0]);
     targets += n;
   }
   return sum / static_cast<double>(targets);

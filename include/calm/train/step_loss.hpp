@@ -53,7 +53,7 @@ StepLoss accumulate_gradients(Model& model, Tape<Device>& tape, Loss& loss, std:
     }
     const auto recording = tape.record();
     const auto scalar = loss(model, part);
-    step.loss += share * static_cast<double>(value(scalar)[0]);
+    step.loss += share * static_cast<double>(on_host(value(scalar))[0]);
     backward(scalar, share);
     for (const Example& e : part) step.positions += positions(e);
   }

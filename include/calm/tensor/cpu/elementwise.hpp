@@ -60,6 +60,12 @@ void axpy(Cpu, std::size_t n, Accumulator<T> factor, const T* x, T* y) {
   detail::zip(n, 0, x, y, y, [factor](auto a, auto b, auto) { return b + factor * a; });
 }
 
+/// y += *factor · x
+template <class T>
+void axpy_by(Cpu device, std::size_t n, const T* factor, const T* x, T* y) {
+  axpy(device, n, static_cast<Accumulator<T>>(*factor), x, y);
+}
+
 /// y = factor · x
 template <class T>
 void scale(Cpu, std::size_t n, Accumulator<T> factor, const T* x, T* y) {

@@ -59,6 +59,19 @@ void pick_rows(Cpu, std::size_t n, std::size_t group, std::size_t cols, std::siz
   });
 }
 
+/// rows[b, position[b, t]] = fresh[b, t], in rows of `cols` elements, but for padding, where end[b, t] = 0; a text has
+/// room for `capacity` rows
+template <class T>
+void keep_rows(Cpu, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
+               const Index* end, const T* fresh, T* rows) {
+  parallel_ranges(batch * time, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t last) {
+    for (std::size_t i = begin; i < last; ++i) {
+      if (end[i] == 0) continue;
+      std::copy_n(fresh + i * cols, cols, rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols);
+    }
+  });
+}
+
 /// dtable[index[i]] += dy[i], in rows of `cols` elements; a row of negative index goes nowhere. The rows of one index
 /// are added up in order, in the type of sums, by one thread: the same bits every time.
 template <class T>

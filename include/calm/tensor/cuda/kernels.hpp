@@ -117,7 +117,6 @@ void pick_rows(Cuda, std::size_t n, std::size_t group, std::size_t cols, std::si
                const T* x, T* y);
 template <class T>
 void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable);
-/// rows[b, position[b, t]] = fresh[b, t] in rows of `cols` elements, but for padding, where end[b, t] = 0.
 template <class T>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
                const Index* end, const T* fresh, T* rows);
@@ -161,10 +160,6 @@ void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, f
 void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const bf16> a,
           MatrixRef<const bf16> b, bool accumulate, MatrixRef<float> c);
 
-/// The mean over `count` rows of x, those that `rows` names, of -log softmax(x · wᵀ)[wanted]; with dx (and dw), their
-/// gradients. dx must be zero at entry, and so must dw. `cap` > 0 bounds the logits.
-///
-/// x: [..., width], w: [vocab, width], loss: [1]
 template <class T>
 void linear_cross_entropy(Cuda, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
                           const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss);

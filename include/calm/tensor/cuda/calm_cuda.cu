@@ -1,0 +1,3 @@
+// All that calm has for the GPU, in one file. The target calm::cuda adds it to the programs that link it.
+#include "calm/tensor/cuda/device.cuh"
+#include "calm/tensor/cuda/kernels.cuh"

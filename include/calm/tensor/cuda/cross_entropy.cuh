@@ -1,0 +1,115 @@
+/// \file  The GPU's cross-entropy fused with the projection to the vocabulary, some rows of logits at a time.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "calm/tensor/cuda/grid.cuh"
+#include "calm/tensor/cuda/kernels.hpp"
+
+namespace calm::cuda {
+
+/// loss[r] = log Σ_c e^z[r, c] - z[r, wanted[r]] with z = cap · tanh(logits / cap), or the logits where cap = 0; with
+/// `gradient` (or null) also that of the logits, times `factor`. It may be the logits themselves.
+template <class T>
+struct CrossEntropy {
+  using A = Accumulator<T>;
+  std::size_t cols;
+  const Index* wanted;
+  A factor, cap;
+  const A* logits;
+  T* gradient;
+  double* loss;
+
+  CALM_KERNEL A bounded(A x) const { return cap > 0 ? cap * std::tanh(x / cap) : x; }
+  CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
+    const A* x = logits + r * cols;
+    const auto target = static_cast<std::size_t>(wanted[r]);
+    const A most = team.template max<A>(cols, [&](std::size_t c) { return bounded(x[c]); });
+    const A sum = team.template sum<A>(cols, [&](std::size_t c) { return std::exp(bounded(x[c]) - most); });
+    team.each(1, [&](std::size_t) {
+      loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(bounded(x[target]) - most);
+    });
+    if (gradient == nullptr) return;
+    team.each(cols, [&](std::size_t c) {
+      const A z = bounded(x[c]);
+      A g = std::exp(z - most) * (factor / sum);
+      if (c == target) g -= factor;
+      if (cap > 0) g *= (A(1) - z / cap) * (A(1) + z / cap);
+      gradient[r * cols + c] = narrow<T>(g);
+    });
+  }
+};
+
+/// mean = Σ loss[r] / count
+template <class T>
+struct MeanLoss {
+  std::size_t count;
+  const double* loss;
+  T* mean;
+  CALM_KERNEL void operator()(const Team& team, std::size_t) const {
+    const double sum = team.template sum<double>(count, [&](std::size_t r) { return loss[r]; });
+    team.each(1, [&](std::size_t) {
+      *mean = narrow<T>(static_cast<Accumulator<T>>(sum / static_cast<double>(count)));
+    });
+  }
+};
+
+/// dx[rows[i]] = d[i]; no row is met twice
+template <class T>
+struct SetRows {
+  std::size_t cols;
+  const Index* rows;
+  const T* d;
+  T* dx;
+  CALM_KERNEL void operator()(std::size_t at) const {
+    dx[static_cast<std::size_t>(rows[at / cols]) * cols + at % cols] = d[at];
+  }
+};
+
+/// Rows of logits that stand in memory at a time: about 512 MiB, so that the products are large.
+inline std::size_t logit_rows(std::size_t vocab, std::size_t element) {
+  return std::clamp<std::size_t>((std::size_t{1} << 29) / (vocab * element), 128, std::size_t{1} << 16);
+}
+
+}  // namespace calm::cuda
+
+namespace calm::kernel {
+
+template <class T>
+void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
+                          const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss) {
+  using A = Accumulator<T>;
+  const bool gradient = dx || dw;
+  const std::size_t chunk = std::min(count, cuda::logit_rows(vocab, sizeof(A)));
+  const cuda::Scratch<A> logits(chunk * vocab);
+  const cuda::Scratch<T> d_logits(gradient ? chunk * vocab : 1), x_rows(chunk * width), dx_rows(dx ? chunk * width : 1);
+  const cuda::Scratch<double> losses(count);
+  for (std::size_t r0 = 0; r0 < count; r0 += chunk) {
+    const std::size_t n = std::min(chunk, count - r0);
+    take_rows(device, n, width, 0, rows + r0, x, x_rows.data());
+    gemm(device, Op::none, Op::transpose, n, vocab, width, A(1), MatrixRef<const T>{x_rows.data(), width},
+         MatrixRef<const T>{w, width}, false, MatrixRef<A>{logits.data(), vocab});
+    cuda::teams("cross_entropy", n, vocab,
+                cuda::CrossEntropy<T>{vocab, wanted + r0, A(1) / static_cast<A>(count), static_cast<A>(cap),
+                                      logits.data(), gradient ? d_logits.data() : nullptr, losses.data() + r0});
+    if (dx) {
+      gemm(device, Op::none, Op::none, n, width, vocab, A(1), MatrixRef<const T>{d_logits.data(), vocab},
+           MatrixRef<const T>{w, width}, false, MatrixRef<T>{dx_rows.data(), width});
+      cuda::each("cross_entropy", n * width, cuda::SetRows<T>{width, rows + r0, dx_rows.data(), dx});
+    }
+    if (dw) {
+      gemm(device, Op::transpose, Op::none, vocab, width, n, A(1), MatrixRef<const T>{d_logits.data(), vocab},
+           MatrixRef<const T>{x_rows.data(), width}, true, MatrixRef<A>{dw, width});
+    }
+  }
+  cuda::teams("cross_entropy", 1, count, cuda::MeanLoss<T>{count, losses.data(), loss});
+}
+
+#define CALM_CROSS_ENTROPY(T)                                                                                         \
+  template void linear_cross_entropy<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const Index*,      \
+                                        const T*, const T*, T*, Accumulator<T>*, double, T*);
+CALM_FOR_COMPUTE_TYPES(CALM_CROSS_ENTROPY)
+#undef CALM_CROSS_ENTROPY
+
+}  // namespace calm::kernel

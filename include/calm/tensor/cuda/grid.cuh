@@ -1,0 +1,213 @@
+/// \file  How the GPU's kernels are run: one index at a time, or one item per block of threads that work together.
+///
+/// A kernel is a struct with a call operator. By nvcc it becomes a __global__ function; by any other compiler it runs
+/// on the host, one index after another and one thread after another, so that tests follow it without a GPU
+/// (tests/cuda/emulated).
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "calm/tensor/cuda/memory.hpp"
+#include "calm/tensor/dtype.hpp"
+
+#ifdef __CUDACC__
+#define CALM_KERNEL __device__
+#else
+#define CALM_KERNEL
+#endif
+
+namespace calm::cuda {
+
+/// Threads of a block that works on one item: enough for `width` elements, whole warps, at most 256.
+inline unsigned threads_for(std::size_t width) {
+  unsigned threads = 32;
+  while (threads < width && threads < 256) threads *= 2;
+  return threads;
+}
+
+#ifdef __CUDACC__
+
+/// Called after each launch, with what was launched; throws `Error` if it was refused.
+void launched(const char* kernel, std::size_t items);
+cudaStream_t stream();
+
+/// The threads of one block.
+class Team {
+ public:
+  /// f(i) for each i in [0, n), in any order; then all wait for all.
+  template <class F>
+  __device__ void each(std::size_t n, const F& f) const {
+    for (std::size_t i = threadIdx.x; i < n; i += blockDim.x) f(i);
+    __syncthreads();
+  }
+  /// Σ f(i), in an order that depends on n and the number of threads alone; every thread gets it.
+  template <class A, class F>
+  __device__ A sum(std::size_t n, const F& f) const {
+    return fold<A>(n, A(0), f, [](A a, A b) { return a + b; });
+  }
+  /// The largest f(i).
+  template <class A, class F>
+  __device__ A max(std::size_t n, const F& f) const {
+    return fold<A>(n, std::numeric_limits<A>::lowest(), f, [](A a, A b) { return b > a ? b : a; });
+  }
+  /// The block's shared memory.
+  template <class A>
+  __device__ A* shared() const {
+    extern __shared__ __align__(16) unsigned char calm_shared_memory[];
+    return reinterpret_cast<A*>(calm_shared_memory);
+  }
+
+ private:
+  template <class A, class F, class Join>
+  __device__ A fold(std::size_t n, A start, const F& f, const Join& join) const {
+    __shared__ A of_warp[32];
+    A mine = start;
+    for (std::size_t i = threadIdx.x; i < n; i += blockDim.x) mine = join(mine, f(i));
+    for (int step = 16; step > 0; step /= 2) mine = join(mine, __shfl_xor_sync(0xffffffffu, mine, step));
+    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
+    __syncthreads();
+    A all = of_warp[0];
+    for (unsigned warp = 1; warp < blockDim.x / 32; ++warp) all = join(all, of_warp[warp]);
+    __syncthreads();
+    return all;
+  }
+};
+
+template <class F>
+__global__ void each_index(std::size_t n, const F f) {
+  const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
+  for (std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+template <class F>
+__global__ void each_item(std::size_t items, const F f) {
+  for (std::size_t item = blockIdx.x; item < items; item += gridDim.x) f(Team{}, item);
+}
+
+inline constexpr std::size_t most_blocks = std::size_t{1} << 30;
+
+/// f(i) for each i in [0, n), in any order.
+template <class F>
+void each(const char* kernel, std::size_t n, const F& f) {
+  if (n == 0) return;
+  const auto blocks = static_cast<unsigned>(std::min((n + 255) / 256, most_blocks));
+  each_index<F><<<blocks, 256, 0, stream()>>>(n, f);
+  launched(kernel, n);
+}
+
+/// f(team, item) for each item in [0, items), by teams suited to `width` elements, with `shared` bytes of memory each.
+template <class F>
+void teams(const char* kernel, std::size_t items, std::size_t width, const F& f, std::size_t shared = 0) {
+  if (items == 0) return;
+  if (shared > 48 * 1024) {
+    cudaFuncSetAttribute(each_item<F>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+  }
+  const auto blocks = static_cast<unsigned>(std::min(items, most_blocks));
+  each_item<F><<<blocks, threads_for(width), shared, stream()>>>(items, f);
+  launched(kernel, items);
+}
+
+#else  // the same on the host
+
+/// While one lives, the host may touch what stands for the device's memory.
+class Running {
+ public:
+  explicit Running(const char* kernel);
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  ~Running();
+};
+
+class Team {
+ public:
+  Team(unsigned threads, std::size_t shared) : threads_(threads), memory_((shared + 15) / 16 * 2, poison) {}
+
+  template <class F>
+  void each(std::size_t n, const F& f) const {
+    for (unsigned thread = threads_; thread-- > 0;) {
+      for (std::size_t i = thread; i < n; i += threads_) f(i);
+    }
+  }
+  template <class A, class F>
+  A sum(std::size_t n, const F& f) const {
+    return fold<A>(n, A(0), f, [](A a, A b) { return a + b; });
+  }
+  template <class A, class F>
+  A max(std::size_t n, const F& f) const {
+    return fold<A>(n, std::numeric_limits<A>::lowest(), f, [](A a, A b) { return b > a ? b : a; });
+  }
+  template <class A>
+  A* shared() const {
+    return reinterpret_cast<A*>(memory_.data());
+  }
+
+ private:
+  static constexpr std::uint64_t poison = ~std::uint64_t{0};
+
+  template <class A, class F, class Join>
+  A fold(std::size_t n, A start, const F& f, const Join& join) const {
+    std::vector<A> mine(threads_, start), other(threads_);
+    each(threads_, [&](std::size_t thread) {
+      for (std::size_t i = thread; i < n; i += threads_) mine[thread] = join(mine[thread], f(i));
+    });
+    for (std::size_t step = 16; step > 0; step /= 2) {
+      for (std::size_t thread = 0; thread < threads_; ++thread) other[thread] = join(mine[thread], mine[thread ^ step]);
+      std::swap(mine, other);
+    }
+    A all = mine[0];
+    for (unsigned warp = 1; warp < threads_ / 32; ++warp) all = join(all, mine[warp * 32]);
+    return all;
+  }
+
+  unsigned threads_;
+  mutable std::vector<std::uint64_t> memory_;
+};
+
+template <class F>
+void each(const char* kernel, std::size_t n, const F& f) {
+  const Running running(kernel);
+  for (std::size_t i = n; i-- > 0;) f(i);
+}
+
+template <class F>
+void teams(const char* kernel, std::size_t items, std::size_t width, const F& f, std::size_t shared = 0) {
+  const Running running(kernel);
+  for (std::size_t item = items; item-- > 0;) f(Team(threads_for(width), shared), item);
+}
+
+#endif
+
+/// Device memory for the time of a launch, or a few.
+template <class A>
+class Scratch {
+ public:
+  explicit Scratch(std::size_t n) : bytes_(n * sizeof(A)), data_(static_cast<A*>(take(bytes_))) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { give(data_, bytes_); }
+
+  A* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  A* data_;
+};
+
+/// x in the type of sums, and back.
+template <class T>
+CALM_KERNEL Accumulator<T> wide(const T& x) {
+  return static_cast<Accumulator<T>>(x);
+}
+template <class T>
+CALM_KERNEL T narrow(Accumulator<T> x) {
+  return static_cast<T>(x);
+}
+
+}  // namespace calm::cuda
+
+/// X(T) for the element types of the launchers.
+#define CALM_FOR_COMPUTE_TYPES(X) X(float) X(double) X(calm::bf16)

@@ -1,0 +1,130 @@
+/// \file  The GPU's kernels that read and write rows by index.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+
+#include "calm/tensor/cuda/grid.cuh"
+#include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/storage.hpp"
+
+namespace calm::cuda {
+
+/// y[i] = x[i / group · step + index[i]], rows of `cols` elements; zeros for a negative index
+template <class T>
+struct TakeRows {
+  std::size_t group, cols, step;
+  const Index* index;
+  const T* x;
+  T* y;
+  CALM_KERNEL void operator()(std::size_t at) const {
+    const std::size_t i = at / cols, c = at % cols;
+    const Index row = index[i];
+    y[at] = row < 0 ? T(0.0f) : x[(i / group * step + static_cast<std::size_t>(row)) * cols + c];
+  }
+};
+
+/// dx[i · step + index[i]] += dy[i]; no row is met twice
+template <class T>
+struct PutRows {
+  std::size_t cols, step;
+  const Index* index;
+  const T* dy;
+  T* dx;
+  CALM_KERNEL void operator()(std::size_t at) const {
+    const std::size_t i = at / cols, c = at % cols;
+    T& to = dx[(i * step + static_cast<std::size_t>(index[i])) * cols + c];
+    to = narrow<T>(wide(to) + wide(dy[at]));
+  }
+};
+
+/// dtable[target[s]] += Σ dy[order[i]] for i from first[s] to first[s + 1], in order
+template <class T>
+struct ScatterRows {
+  std::size_t cols;
+  const Index *order, *first, *target;
+  const T* dy;
+  T* dtable;
+  CALM_KERNEL void operator()(std::size_t at) const {
+    const std::size_t s = at / cols, c = at % cols;
+    Accumulator<T> total = 0;
+    for (Index i = first[s]; i < first[s + 1]; ++i) total += wide(dy[static_cast<std::size_t>(order[i]) * cols + c]);
+    T& to = dtable[static_cast<std::size_t>(target[s]) * cols + c];
+    to = narrow<T>(wide(to) + total);
+  }
+};
+
+template <class T>
+struct KeepRows {
+  std::size_t time, capacity, cols;
+  const Index *position, *end;
+  const T* fresh;
+  T* rows;
+  CALM_KERNEL void operator()(std::size_t at) const {
+    const std::size_t i = at / cols, c = at % cols;
+    if (end[i] == 0) return;
+    rows[(i / time * capacity + static_cast<std::size_t>(position[i])) * cols + c] = fresh[at];
+  }
+};
+
+}  // namespace calm::cuda
+
+namespace calm::kernel {
+
+std::size_t first_outside(Cuda, std::size_t n, const Index* index, std::size_t bound) {
+  const auto inside = [=](Index i) { return i >= 0 && static_cast<std::size_t>(i) < bound; };
+  return static_cast<std::size_t>(std::find_if_not(index, index + n, inside) - index);
+}
+std::size_t first_beyond(Cuda, std::size_t n, const Index* index, std::size_t bound) {
+  const auto beyond = [=](Index i) { return i >= 0 && static_cast<std::size_t>(i) >= bound; };
+  return static_cast<std::size_t>(std::find_if(index, index + n, beyond) - index);
+}
+template <class T>
+void take_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* x, T* y) {
+  cuda::each("take_rows", n * cols, cuda::TakeRows<T>{1, cols, step, index, x, y});
+}
+template <class T>
+void put_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* dy, T* dx) {
+  cuda::each("put_rows", n * cols, cuda::PutRows<T>{cols, step, index, dy, dx});
+}
+template <class T>
+void pick_rows(Cuda, std::size_t n, std::size_t group, std::size_t cols, std::size_t step, const Index* index,
+               const T* x, T* y) {
+  cuda::each("pick_rows", n * cols, cuda::TakeRows<T>{group, cols, step, index, x, y});
+}
+template <class T>
+void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable) {
+  // The host sorts: it can read the indices, and there are few of them.
+  const Storage<Cuda> memory((3 * n + 1) * sizeof(Index), Place::shared);
+  auto* const order = static_cast<Index*>(memory.data());
+  Index *const first = order + n, *const target = first + n + 1;
+  std::iota(order, order + n, Index{0});
+  std::stable_sort(order, order + n, [=](Index a, Index b) { return index[a] < index[b]; });
+  const auto seen = static_cast<std::size_t>(
+      std::find_if(order, order + n, [=](Index i) { return index[i] >= 0; }) - order);
+  std::size_t sums = 0;
+  for (std::size_t i = seen; i < n; ++i) {
+    if (i > seen && index[order[i]] == index[order[i - 1]]) continue;
+    first[sums] = static_cast<Index>(i);
+    target[sums++] = index[order[i]];
+  }
+  first[sums] = static_cast<Index>(n);
+  cuda::each("scatter_rows", sums * cols, cuda::ScatterRows<T>{cols, order, first, target, dy, dtable});
+}
+template <class T>
+void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
+               const Index* end, const T* fresh, T* rows) {
+  cuda::each("keep_rows", batch * time * cols, cuda::KeepRows<T>{time, capacity, cols, position, end, fresh, rows});
+}
+
+#define CALM_INDEX(T)                                                                                                  \
+  template void take_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);                 \
+  template void put_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);                  \
+  template void pick_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);    \
+  template void scatter_rows<T>(Cuda, std::size_t, std::size_t, const Index*, const T*, T*);                           \
+  template void keep_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const Index*,     \
+                             const T*, T*);
+CALM_FOR_COMPUTE_TYPES(CALM_INDEX)
+#undef CALM_INDEX
+
+}  // namespace calm::kernel

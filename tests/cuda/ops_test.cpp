@@ -1,0 +1,149 @@
+// Every operation on the GPU against the host, forward and backward, in all three types.
+
+#include <catch2/catch.hpp>
+
+#include "calm/tensor.hpp"
+#include "cuda/both.hpp"
+
+using namespace calm;
+using namespace calm::test;
+
+namespace {
+
+template <std::size_t N, int Tag = 0>
+struct Axis_ {
+  static constexpr std::size_t extent = N;
+};
+using In = Axis_<70>;
+using Out = Axis_<36, 1>;
+using Head = Axis_<4, 2>;
+using KeyHead = Axis_<2, 3>;
+using Width = Axis_<8, 4>;
+using Words = Axis_<131, 5>;
+
+using X = Doubles<Batch, Time, In>;
+const Shape<Batch, Time, In> some(3, 5);
+
+}  // namespace
+
+TEST_CASE("cuda ops: arithmetic") {
+  require_agreement_of_types<X, X>("add", [](auto, auto x, auto y) { return x + y; }, some, some);
+  require_agreement_of_types<X, X>("subtract", [](auto, auto x, auto y) { return x - y; }, some, some);
+  require_agreement_of_types<X, X>("multiply", [](auto, auto x, auto y) { return x * y; }, some, some);
+  require_agreement_of_types<X, Doubles<In>>("add a row", [](auto, auto x, auto y) { return x + y; }, some, {});
+  require_agreement_of_types<X, Doubles<In>>("multiply by a row", [](auto, auto x, auto y) { return x * y; }, some, {});
+  require_agreement_of_types<X>("scale", [](auto, auto x) { return scale(x, -0.7); }, some);
+  require_agreement_of_types<X, Doubles<One>>("by one factor", [](auto, auto x, auto y) { return multiply_rows(x, y); },
+                                              some, {});
+  require_agreement_of_types<X, Doubles<Batch, Time>>(
+      "by a factor per row", [](auto, auto x, auto y) { return multiply_rows(x, y); }, some, Shape<Batch, Time>(3, 5));
+  require_agreement_of_types<Doubles<Batch, Head, Width>, Doubles<Head>>(
+      "by a factor per head", [](auto, auto x, auto y) { return multiply_rows(x, y); }, Shape<Batch, Head, Width>(3), {});
+}
+
+TEST_CASE("cuda ops: products") {
+  require_agreement_of_types<X, Doubles<Out, In>>("x · Wᵀ", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
+  require_agreement_of_types<X, Doubles<In, Out>>("x · W", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
+}
+
+TEST_CASE("cuda ops: activations") {
+  require_agreement_of_types<X>("silu", [](auto, auto x) { return silu(x); }, some);
+  require_agreement_of_types<X>("gelu", [](auto, auto x) { return gelu(x); }, some);
+  require_agreement_of_types<X>("gelu_tanh", [](auto, auto x) { return gelu_tanh(x); }, some);
+  require_agreement_of_types<X>("tanh", [](auto, auto x) { return calm::tanh(x); }, some);
+  require_agreement_of_types<X>("sigmoid", [](auto, auto x) { return sigmoid(x); }, some);
+  require_agreement_of_types<X, X>("swiglu", [](auto, auto x, auto y) { return swiglu(x, y); }, some, some);
+  require_agreement_of_types<X, X>("geglu", [](auto, auto x, auto y) { return geglu(x, y); }, some, some);
+}
+
+TEST_CASE("cuda ops: rows") {
+  require_agreement_of_types<X>("softmax", [](auto, auto x) { return softmax(x); }, some);
+  require_agreement_of_types<X>("rms_norm without a weight", [](auto, auto x) { return rms_norm(x, 1e-6); }, some);
+  require_agreement_of_types<X, Doubles<In>>("rms_norm", [](auto, auto x, auto w) { return rms_norm(x, w, 1e-6); },
+                                             some, {});
+  require_agreement_of_types<X, Doubles<In>>(
+      "rms_norm of 1 + w", [](auto, auto x, auto w) { return rms_norm<NormScale::one_plus_weight>(x, w, 1e-6); }, some,
+      {});
+  require_agreement_of_types<X, Doubles<In>, Doubles<In>>(
+      "layer_norm", [](auto, auto x, auto w, auto b) { return layer_norm(x, w, b, 1e-5); }, some, {}, {});
+}
+
+TEST_CASE("cuda ops: sums") {
+  require_agreement_of_types<X>("sum of all", [](auto, auto x) { return sum(x); }, some);
+  require_agreement_of_types<X>("sum along Time", [](auto, auto x) { return sum<Time>(x); }, some);
+  require_agreement_of_types<X>("mean along the last axis", [](auto, auto x) { return mean<In>(x); }, some);
+  require_agreement_of_types<X, Doubles<In>>("many rows", [](auto, auto x, auto y) { return x + y; },
+                                             Shape<Batch, Time, In>(11, 50), {});
+}
+
+TEST_CASE("cuda ops: rotary positions") {
+  for (const RopeLayout layout : {RopeLayout::half_split, RopeLayout::interleaved}) {
+    for (const std::size_t turned : {std::size_t{0}, std::size_t{4}}) {
+      require_agreement_of_types<Doubles<Batch, Time, Head, Width>>(
+          "rope", [&](auto device, auto x) {
+            using Positions = Tensor<Index, decltype(device), Batch, Time>;
+            const auto positions = Positions::from(Shape<Batch, Time>(2, 3), {0, 1, 70000, 5, 4, 0});
+            return rope(x, positions, RopeOptions{.theta = 10000, .turned = turned}, layout);
+          }, Shape<Batch, Time, Head, Width>(2, 3));
+    }
+  }
+}
+
+TEST_CASE("cuda ops: rows by index") {
+  require_agreement_of_types<Doubles<Words, Out>>("embedding", [](auto device, auto table) {
+    using Tokens = Tensor<Index, decltype(device), Batch, Time>;
+    return embedding(Tokens::from(Shape<Batch, Time>(2, 4), {5, 0, 130, 5, 5, 7, 0, 2}), table);
+  }, {});
+  require_agreement_of_types<X>("gather", [](auto device, auto x) {
+    using Places = Tensor<Index, decltype(device), Batch>;
+    return gather<Time>(x, Places::from(Shape<Batch>(3), {4, 0, 2}));
+  }, some);
+  require_agreement_of_types<X>("pick", [](auto device, auto x) {
+    using Places = Tensor<Index, decltype(device), Batch, Source>;
+    return pick(x, Places::from(Shape<Batch, Source>(3, 4), {4, 0, -1, 4, 1, -1, -1, 2, 0, 0, 0, 3}));
+  }, some);
+  using Tokens = Tensor<Index, Cuda, Batch>;
+  const auto table = Tensor<float, Cuda, Words, Out>::zeros({});
+  REQUIRE_THROWS_WITH(embedding(Tokens::from(Shape<Batch>(2), {3, 131}), table), Catch::Contains("token 131"));
+}
+
+TEST_CASE("cuda ops: cross-entropy") {
+  for (const double cap : {0.0, 3.0}) {
+    require_agreement_of_types<X, Doubles<Words, In>>("linear_cross_entropy", [cap](auto device, auto x, auto w) {
+      using Targets = Tensor<Index, decltype(device), Batch, Time>;
+      const auto targets = Targets::from(Shape<Batch, Time>(3, 5), {5, -1, 130, 0, 1, 2, -1, -1, 3, 4, 9, 9, 9, 7, -1});
+      return linear_cross_entropy(scale(x, 0.3), w, targets, cap);
+    }, some, {});
+  }
+}
+
+TEST_CASE("cuda ops: several arrays") {
+  require_agreement_of_types<X, X, X, Doubles<Axis_<3>>>("mix", [](auto, auto x, auto y, auto z, auto w) {
+    return mix(std::array{x, y, z}, w);
+  }, some, some, some, {});
+  require_agreement_of_types<X, X, X>("symmetric_sum", [](auto, auto x, auto y, auto z) {
+    return symmetric_sum(std::array{x, y, z});
+  }, some, some, some);
+  require_agreement_of_types<X>("fan_out", [](auto, auto x) {
+    const auto copies = fan_out(x, 3);
+    return copies[0] * copies[1] + scale(copies[3], 0.3);
+  }, some);
+  require_agreement_of_types<X, X, X, Doubles<In>>("share", [](auto, auto x, auto y, auto z, auto null) {
+    return share(1, std::array{x, y, z}, null);
+  }, some, some, some, {});
+  require_agreement_of_types<X, X>("share without a null", [](auto, auto x, auto y) {
+    return share(0, std::array{x, y});
+  }, some, some);
+}
+
+TEST_CASE("cuda ops: dropout has the host's mask") {
+  require_agreement_of_types<X>("dropout", [](auto, auto x) { return dropout(x, 0.3, {5, 6}); }, some);
+}
+
+TEST_CASE("cuda ops: element types") {
+  const auto x = random_values<Floats<In>>({}, 1);
+  const auto y = move_to<Cuda>(x);
+  require_close("float to bf16", cast<bf16>(x), cast<bf16>(y));
+  require_close("float to double", cast<double>(x), cast<double>(y));
+  require_close("and back", x, cast<float>(cast<double>(y)));
+}
