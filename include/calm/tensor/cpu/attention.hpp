@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/block_product.hpp"
@@ -93,6 +94,7 @@ struct BlockRange {
     if (hole_lo <= lo || hole_hi >= hi) hole_lo = hole_hi = 0;
   }
   bool empty() const { return hi <= lo; }
+  bool whole() const { return lo == 0 && hi == key_block && hole_hi <= hole_lo; }
 
  private:
   static std::size_t within(std::size_t key, std::size_t j0) { return key > j0 ? std::min(key - j0, key_block) : 0; }
@@ -167,20 +169,32 @@ struct RunningSoftmax {
   A top, sum;
 };
 
+/// v with `op` over all of its lanes in each, by exchanging halves of halves.
+template <std::size_t S, class V, class Op>
+[[gnu::always_inline]] inline V across(const V& v, const Op& op) {
+  const V both = [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return op(v, __builtin_shufflevector(v, v, static_cast<int>(I ^ S)...));
+  }(std::make_index_sequence<sizeof(V) / sizeof(v[0])>{});
+  if constexpr (S > 1)
+    return across<S / 2>(both, op);
+  else
+    return both;
+}
+
 /// Turns the scores s [key_block] of one query within `range` into weights relative to a new largest score, those
 /// outside into 0; what was summed up before, also in acc [width], shrinks accordingly.
 template <class A>
 void weigh(const BlockRange& range, std::size_t width, A* s, RunningSoftmax<A>& soft, A* acc) {
   using L = Lanes<A>;
-  std::fill(s, s + range.lo, -std::numeric_limits<A>::infinity());
-  std::fill(s + range.hi, s + key_block, -std::numeric_limits<A>::infinity());
-  auto most = L::load(s);
-  for (std::size_t j = L::count; j < key_block; j += L::count) {
-    const auto other = L::load(s + j);
-    most = other > most ? other : most;
+  using V = typename L::type;
+  if (!range.whole()) {
+    std::fill(s, s + range.lo, -std::numeric_limits<A>::infinity());
+    std::fill(s + range.hi, s + key_block, -std::numeric_limits<A>::infinity());
   }
-  A high = soft.top;
-  for (std::size_t l = 0; l < L::count; ++l) high = std::max(high, static_cast<A>(most[l]));
+  V most = L::load(s);
+  const auto larger = [](const V& x, const V& y) -> V { return y > x ? y : x; };
+  for (std::size_t j = L::count; j < key_block; j += L::count) most = larger(most, L::load(s + j));
+  const A high = std::max(soft.top, static_cast<A>(across<L::count / 2>(most, larger)[0]));
   if (soft.sum > 0 && high > soft.top) {
     const A shrink = fast_exp(soft.top - high);
     soft.sum *= shrink;
@@ -188,12 +202,14 @@ void weigh(const BlockRange& range, std::size_t width, A* s, RunningSoftmax<A>& 
   }
   soft.top = high;
   for (std::size_t j = 0; j < key_block; ++j) s[j] = fast_exp(s[j] - high);
-  std::fill(s, s + range.lo, A(0));
-  std::fill(s + range.hi, s + key_block, A(0));
-  std::fill(s + range.hole_lo, s + range.hole_hi, A(0));
-  auto total = L::load(s);
+  if (!range.whole()) {
+    std::fill(s, s + range.lo, A(0));
+    std::fill(s + range.hi, s + key_block, A(0));
+    std::fill(s + range.hole_lo, s + range.hole_hi, A(0));
+  }
+  V total = L::load(s);
   for (std::size_t j = L::count; j < key_block; j += L::count) total += L::load(s + j);
-  for (std::size_t l = 0; l < L::count; ++l) soft.sum += total[l];
+  soft.sum += across<L::count / 2>(total, [](const V& x, const V& y) -> V { return x + y; })[0];
 }
 
 /// One block of queries of one head against all their keys.

@@ -7,7 +7,7 @@
 #include "calm/tensor/cpu/attention.hpp"
 #include "calm/tensor/cpu/block_product.hpp"
 #include "calm/tensor/cpu/math.hpp"
-#include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/cpu/sum.hpp"
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/storage.hpp"
 
@@ -91,8 +91,7 @@ void attention_sink_backward(Cpu, const AttentionExtents& e, const T* sink, cons
       for (std::size_t row = 0; row < e.batch * e.queries; ++row) {
         const std::size_t at = (row * e.heads + h) * e.width;
         const std::size_t b = row / e.queries, i = row % e.queries;
-        A dot = 0;
-        for (std::size_t c = 0; c < e.width; ++c) dot += A(out[at + c]) * A(d_out[at + c]);
+        const A dot = detail::sum_of<A>(e.width, [=](std::size_t c) { return A(out[at + c]) * A(d_out[at + c]); });
         sum += fast_exp(score - lse[(b * e.heads + h) * e.queries + i]) * dot;
       }
       d_sink[h] = static_cast<T>(A(d_sink[h]) - sum);
@@ -118,8 +117,7 @@ void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accu
     for (std::size_t g = 0; g < group; ++g) {
       for (std::size_t i = 0; i < e.queries; ++i) {
         const std::size_t at = (b * e.queries + i) * q_stride + (kv_head * group + g) * width;
-        A sum = 0;
-        for (std::size_t c = 0; c < width; ++c) sum += A(out[at + c]) * A(d_out[at + c]);
+        A sum = detail::sum_of<A>(width, [=](std::size_t c) { return A(out[at + c]) * A(d_out[at + c]); });
         if (d_lse) sum -= A(d_lse[at / width]);
         w.delta[g * e.queries + i] = sum;
       }
@@ -136,10 +134,15 @@ void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accu
         for (std::size_t i0 = 0; i0 < e.queries; i0 += query_block) {
           const std::size_t n = std::min(query_block, e.queries - i0);
           const std::size_t rows = (b * e.queries + i0) * q_stride + h * width;
+          detail::KeyBounds bounds[query_block];
+          bool seen = false;
+          for (std::size_t i = 0; i < n; ++i) {
+            bounds[i] = detail::bounds_of(rule, e.keys, b * e.queries + i0 + i);
+            seen = seen || !detail::BlockRange(bounds[i], j0).empty();
+          }
+          if (!seen) continue;
           detail::pack(n, width, q_stride, q + rows, w.q);
           detail::pack(n, width, q_stride, d_out + rows, w.d_out);
-          detail::KeyBounds bounds[query_block];
-          for (std::size_t i = 0; i < n; ++i) bounds[i] = detail::bounds_of(rule, e.keys, b * e.queries + i0 + i);
           detail::attend_backward(rule, width, h, n, bounds, j0, lse + (b * e.heads + h) * e.queries + i0,
                                   w.delta + g * e.queries + i0, w, w.dq + (g * e.queries + i0) * width);
         }

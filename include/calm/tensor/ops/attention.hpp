@@ -10,6 +10,7 @@
 
 #include "calm/tensor/cpu/attention.hpp"
 #include "calm/tensor/cpu/attention_backward.hpp"
+#include "calm/tensor/cpu/attention_one.hpp"
 #include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
@@ -183,8 +184,17 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
   Storage<Device> sums;
   if (WithLse || (tracked && tape)) sums = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
   auto* const lse_data = static_cast<Accumulator<T>*>(sums.data());
-  kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(), sink_data,
-                    out.mutable_data(), lse_data);
+  const bool of_one = std::is_same_v<Device, Cpu> && e.queries == 1;
+  if (!of_one) {
+    kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(), sink_data,
+                      out.mutable_data(), lse_data);
+  }
+  if constexpr (std::is_same_v<Device, Cpu>) {
+    if (of_one) {
+      kernel::attention_of_one(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(),
+                               sink_data, out.mutable_data(), lse_data);
+    }
+  }
   Leading<In> lse;
   if constexpr (WithLse) {
     lse = Leading<In>(shape_of<Leading<In>>({e.batch, e.queries, e.heads}));
