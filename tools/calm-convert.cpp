@@ -34,7 +34,8 @@ int main(int argc, char** argv) {
       if (!tokenizer.empty()) convert_llama2c_tokenizer(tokenizer, directory);
     } else {
       convert_mingpt(from, directory);
-      if (digits) write_digit_tokenizer(calm::io::read_model_config(directory + "/config.json").config.vocab, directory);
+      if (digits)
+        write_digit_tokenizer(calm::io::read_model_config(directory + "/config.json").config.vocab, directory);
     }
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';

@@ -44,7 +44,10 @@ struct Subject {
 
   std::string said(const std::vector<std::string>& prompts, const programs::GenerateSettings& settings) {
     const Captured captured;
-    programs::Continuer(model, tokenizer, ends, settings, programs::options_of(settings, folder / "m", ends))(prompts);
+    programs::Continuer go_on(model, tokenizer, settings, programs::options_of(settings, folder / "m", ends));
+    std::vector<std::vector<Index>> tokens;
+    for (const auto& prompt : prompts) tokens.push_back(programs::tokens_of(tokenizer, ends, prompt));
+    go_on(tokens);
     return captured.text();
   }
 };
@@ -53,8 +56,9 @@ struct Subject {
 
 TEST_CASE("what the call says comes before generation_config.json, and that before the defaults") {
   const test::TemporaryFolder folder;
-  test::put_contents(folder / "generation_config.json",
-                     R"({"do_sample": true, "temperature": 0.5, "top_k": 7, "eos_token_id": [4], "max_new_tokens": 9})");
+  test::put_contents(
+      folder / "generation_config.json",
+      R"({"do_sample": true, "temperature": 0.5, "top_k": 7, "eos_token_id": [4], "max_new_tokens": 9})");
   const std::string directory = (folder / "").substr(0, (folder / "").size() - 1);
   programs::GenerateSettings settings;
   settings.top_k = 3;
@@ -82,7 +86,8 @@ TEST_CASE("one prompt is printed with what follows, several one after the other"
         "12" + digits({1, 2}) + "\n3" + digits({3}) + "\n405" + digits({4, 0, 5}) + "\n");
   settings.together = 2;
   settings.hides_prompt = true;
-  CHECK(subject.said({"12", "3", "405"}, settings) == digits({1, 2}) + "\n" + digits({3}) + "\n" + digits({4, 0, 5}) + "\n");
+  CHECK(subject.said({"12", "3", "405"}, settings) ==
+        digits({1, 2}) + "\n" + digits({3}) + "\n" + digits({4, 0, 5}) + "\n");
 }
 
 TEST_CASE("a line of JSON says what came of a prompt") {

@@ -26,7 +26,7 @@ struct Subject {
   programs::Data read(const std::string& lines, std::size_t context = 100) {
     test::put_contents(folder / "data.jsonl", lines);
     settings.data = folder / "data.jsonl";
-    return programs::read_data(settings, context, programs::LineReader(tokenizer, ends));
+    return programs::read_data(settings, context, programs::LineReader(folder / "m", tokenizer, ends));
   }
 };
 
@@ -66,7 +66,8 @@ TEST_CASE("each line is trained on or held out") {
 TEST_CASE("of a prompt and its completion the completion is learned, and the end") {
   Subject subject;
   subject.settings.held_out = 1;
-  const auto data = subject.read("{\"prompt\": \"12\", \"completion\": \"34\"}\n{\"prompt\": \"12\", \"completion\": \"34\"}\n");
+  const auto data =
+      subject.read("{\"prompt\": \"12\", \"completion\": \"34\"}\n{\"prompt\": \"12\", \"completion\": \"34\"}\n");
   CHECK(data.train[0].tokens == Tokens{0, 1, 2, 3, 4, 9});
   CHECK(data.train[0].prompt == 3);
 }
@@ -92,10 +93,27 @@ TEST_CASE("what cannot be learned from is refused by line") {
   subject.ends = {};
   subject.settings.held_out = 1;
   CHECK_THROWS_WITH(subject.read(numbered_lines(2) + "{\"text\": \"7\"}\n"), Contains("data.jsonl:3: found 1 tokens"));
-  CHECK_THROWS_WITH(subject.read("{\"prompt\": \"12\", \"completion\": \"x\"}\n{\"prompt\": \"1\", \"completion\": \"3\"}\n"),
-                    Contains("data.jsonl:1: found 2 tokens, 2 of them the prompt's"));
+  CHECK_THROWS_WITH(
+      subject.read("{\"prompt\": \"12\", \"completion\": \"x\"}\n{\"prompt\": \"1\", \"completion\": \"3\"}\n"),
+      Contains("data.jsonl:1: found 2 tokens, 2 of them the prompt's"));
   for (const double share : {0.0, -1.0, 2.0, 3.0}) {
     subject.settings.held_out = share;
     CHECK_THROWS_WITH(subject.read(numbered_lines(2)), Contains("--held-out"));
   }
+}
+
+TEST_CASE("of a chat what the assistant says is learned") {
+  Subject subject;
+  subject.settings.held_out = 1;
+  const std::string one = R"({"messages": [{"role": "user", "content": "34"}, {"role": "assistant", "content": "5"}]})";
+  const std::string lines = one + "\n" + one + "\n";
+  CHECK_THROWS_WITH(subject.read(lines), Contains("data.jsonl:1: ") && Contains("chat template"));
+  test::put_contents(subject.folder / "m/chat_template.jinja",
+                     "{% for m in messages %}{{ 1 if m.role == 'user' else 2 }}{{ m.content }}{% endfor %}"
+                     "{% if add_generation_prompt %}2{% endif %}");
+  const auto data = subject.read(lines);
+  CHECK(data.train[0].tokens == Tokens{1, 3, 4, 2, 5});
+  CHECK(data.train[0].prompt == 4);
+  const std::string none = R"({"messages": [{"role": "user", "content": "34"}]})";
+  CHECK_THROWS_WITH(subject.read(one + "\n" + none + "\n"), Contains("data.jsonl:2: "));
 }

@@ -3,14 +3,18 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "calm/tensor/error.hpp"
+#include "calm/text/chat_template/load.hpp"
+#include "calm/text/chat_tokenizer.hpp"
 #include "calm/text/jsonl.hpp"
 #include "calm/text/tokenizer/tokenizer.hpp"
 #include "calm/train/batch.hpp"
+#include "calm/train/chat_example.hpp"
 #include "tools/compose/settings.hpp"
 #include "tools/generate/ends.hpp"
 
@@ -19,17 +23,25 @@ namespace calm::programs {
 /// Examples in memory: to train on in the file's order, and held out.
 struct Data {
   std::vector<train::Example> train, held_out;
-  std::size_t longest = 0;              ///< tokens
-  std::size_t cut = 0, dropped = 0;     ///< lines that were too long
+  std::size_t longest = 0;           ///< tokens
+  std::size_t cut = 0, dropped = 0;  ///< lines that were too long
 };
 
 /// Lines as a model's tokens.
 class LineReader {
  public:
-  LineReader(const text::Tokenizer& tokenizer, const Ends& ends) : tokenizer_(tokenizer), ends_(ends) {}
+  /// `directory` is that of the model, whose chat template reads chats.
+  LineReader(std::string directory, const text::Tokenizer& tokenizer, const Ends& ends)
+      : directory_(std::move(directory)), tokenizer_(tokenizer), ends_(ends) {}
 
-  train::Example operator()(const text::JsonlLine& line) const {
+  /// Throws `Error` for a chat that cannot be learned from.
+  train::Example operator()(const text::JsonlLine& line) {
     train::Example e;
+    if (line.kind == text::JsonlKind::chat) {
+      if (!template_) template_ = text::load_chat_template(directory_);
+      train::learn_answers(text::encode_answers(tokenizer_, *template_, text::Chat::from_json(line.chat)), e);
+      return e;
+    }
     if (line.kind == text::JsonlKind::pair) {
       e.tokens = tokens_of(tokenizer_, ends_, line.prompt);
       e.prompt = e.tokens.size();
@@ -54,23 +66,26 @@ class LineReader {
     }
   }
 
+  std::string directory_;
   const text::Tokenizer& tokenizer_;
   const Ends& ends_;
+  std::optional<text::ChatTemplate> template_;
 };
 
 /// How many of `lines` lines are held out.
 inline std::size_t held_out_count(double share, std::size_t lines) {
   const double count = share < 1 ? share * static_cast<double>(lines) : share;
   calm::detail::require(share > 0 && count < static_cast<double>(lines), [&] {
-    return "--held-out " + std::to_string(share) + ": expected a share above 0 and below 1, or a number of lines below " +
-           std::to_string(lines) + ", those of the file";
+    return "--held-out " + std::to_string(share) +
+           ": expected a share above 0 and below 1, or a number of lines below " + std::to_string(lines) +
+           ", those of the file";
   });
   return std::max<std::size_t>(1, static_cast<std::size_t>(count));
 }
 
 /// Reads the whole of `s.data`. Which lines are held out depends on the seed and their number alone. Throws `Error` with
 /// the line for what cannot be read or is too long.
-inline Data read_data(const ComposeSettings& s, std::size_t context, const LineReader& read) {
+inline Data read_data(const ComposeSettings& s, std::size_t context, LineReader read) {
   const text::Jsonl file = text::Jsonl::open(s.data);
   const std::size_t lines = file.size(), limit = s.max_length == 0 ? context : s.max_length;
   calm::detail::require(limit <= context, [&] {
@@ -81,13 +96,16 @@ inline Data read_data(const ComposeSettings& s, std::size_t context, const LineR
   for (std::size_t i = 0, n = held_out_count(s.held_out, lines); i < n; ++i)
     is_held_out[train::shuffled_index({s.seed, stream}, i, lines)] = true;
   Data data;
-  if (file.kind() == text::JsonlKind::chat)
-    throw Error(s.data + ": lines of chats are not read here; write them as prompts and completions");
   text::JsonlLine line;
   for (std::size_t i = 0; i < lines; ++i) {
     file.read(i, line);
-    train::Example e = read(line);
     const auto fail = [&](const std::string& what) { throw Error(s.data + ":" + std::to_string(i + 1) + ": " + what); };
+    train::Example e;
+    try {
+      e = read(line);
+    } catch (const Error& error) {
+      fail(error.what());
+    }
     if (e.tokens.size() > limit) {
       if (s.too_long == "refuse")
         fail("found " + std::to_string(e.tokens.size()) + " tokens, expected at most " + std::to_string(limit) +
@@ -95,16 +113,18 @@ inline Data read_data(const ComposeSettings& s, std::size_t context, const LineR
       ++(s.too_long == "cut" ? data.cut : data.dropped);
       if (s.too_long == "drop") continue;
       e.tokens.resize(limit);
+      if (!e.labels.empty()) e.labels.resize(limit);
     }
-    if (e.tokens.size() < 2 || e.tokens.size() <= e.prompt)
+    const std::size_t predicted = e.labels.empty() ? e.tokens.size() : e.tokens.size() + 1;
+    if (predicted < 2 || predicted <= e.prompt)
       fail("found " + std::to_string(e.tokens.size()) + " tokens, " + std::to_string(e.prompt) +
            " of them the prompt's; expected something to predict");
     data.longest = std::max(data.longest, e.tokens.size());
     (is_held_out[i] ? data.held_out : data.train).push_back(std::move(e));
   }
   for (const auto& [name, part] : {std::pair{"train on", &data.train}, std::pair{"hold out", &data.held_out}}) {
-    if (part->empty()) throw Error(s.data + ": no line is left to " + name + "; " + std::to_string(data.dropped) +
-                                   " were too long");
+    if (part->empty())
+      throw Error(s.data + ": no line is left to " + name + "; " + std::to_string(data.dropped) + " were too long");
   }
   return data;
 }

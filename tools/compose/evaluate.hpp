@@ -10,8 +10,8 @@
 
 #include "calm/compose/link_place.hpp"
 #include "calm/generate/decoder.hpp"
-#include "calm/text/tokenizer/tokenizer.hpp"
 #include "calm/text/perplexity.hpp"
+#include "calm/text/tokenizer/tokenizer.hpp"
 #include "calm/text/utf8.hpp"
 #include "calm/train/evaluation.hpp"
 #include "tools/generate/ends.hpp"
@@ -19,8 +19,8 @@
 namespace calm::programs {
 
 struct Scores {
-  double perplexity = 0;               ///< per token of the anchor
-  std::optional<double> exact_match{};  ///< share of the answers, greedily decoded; of prompts and completions alone
+  double perplexity = 0;                ///< per token of the anchor
+  std::optional<double> exact_match{};  ///< share of the answers, greedily decoded; where each line has one answer
 };
 
 /// Measures one model on held-out examples.
@@ -44,7 +44,8 @@ class Evaluator {
     for (std::size_t i = 0; i < count; ++i) {
       const auto& e = examples_[i];
       const auto prompt = e.tokens.begin() + static_cast<std::ptrdiff_t>(e.prompt);
-      decoder.submit({e.tokens.begin(), prompt}, {.max_new_tokens = e.tokens.size() - e.prompt, .end_tokens = ends_.end});
+      decoder.submit({e.tokens.begin(), prompt},
+                     {.max_new_tokens = e.tokens.size() - e.prompt, .end_tokens = ends_.end});
     }
     decoder.run();
     std::size_t right = 0;
@@ -54,8 +55,8 @@ class Evaluator {
 
   Scores operator()(std::size_t batch, std::size_t decoded) const {
     Scores scores{text::perplexity(loss(batch), 1)};
-    const bool all_have_prompts = std::ranges::all_of(examples_, [](const auto& e) { return e.prompt > 0; });
-    if (all_have_prompts && decoded > 0) scores.exact_match = exact_match(decoded);
+    const auto has_one_answer = [](const train::Example& e) { return e.prompt > 0 && e.labels.empty(); };
+    if (std::ranges::all_of(examples_, has_one_answer) && decoded > 0) scores.exact_match = exact_match(decoded);
     return scores;
   }
 

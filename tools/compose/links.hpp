@@ -82,9 +82,11 @@ inline std::vector<LinkPair> parse_links(std::string_view text, std::size_t augm
     if (comma == left.npos) break;
     left.remove_prefix(comma + 1);
   }
-  std::sort(links.begin(), links.end(),
-            [](const LinkPair& a, const LinkPair& b) { return std::pair(a.second, a.first) < std::pair(b.second, b.first); });
-  if (std::adjacent_find(links.begin(), links.end()) != links.end()) detail::fail_links(text, "one link stands there twice");
+  std::sort(links.begin(), links.end(), [](const LinkPair& a, const LinkPair& b) {
+    return std::pair(a.second, a.first) < std::pair(b.second, b.first);
+  });
+  if (std::adjacent_find(links.begin(), links.end()) != links.end())
+    detail::fail_links(text, "one link stands there twice");
   return links;
 }
 

@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   programs::add_options(app, settings);
   CLI11_PARSE(app, argc, argv);
   try {
-    if (settings.data.empty() && settings.prompts.empty()) throw Error("nothing to do; give --data, --generate or both");
+    if (settings.data.empty() && settings.prompts.empty())
+      throw Error("nothing to do; give --data, --generate or both");
     programs::Session<pair::Model> session(settings);
     if (settings.data.empty())
       session.load_bridges();

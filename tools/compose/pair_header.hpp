@@ -50,8 +50,9 @@ inline std::string_view bridge_in_cpp(std::string_view name) {
                 "--bridge", name);
 }
 inline std::string_view dtype_in_cpp(std::string_view name) {
-  return in_cpp(std::array<std::pair<std::string_view, std::string_view>, 2>{{{"fp32", "float"}, {"bf16", "calm::bf16"}}},
-                "--dtype", name);
+  return in_cpp(
+      std::array<std::pair<std::string_view, std::string_view>, 2>{{{"fp32", "float"}, {"bf16", "calm::bf16"}}},
+      "--dtype", name);
 }
 
 inline void check_bridge(const Pair& pair) {

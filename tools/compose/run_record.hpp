@@ -13,7 +13,8 @@
 namespace calm::programs {
 
 /// What decides each step of a run. How many steps there are does not, but for the learning rate's end.
-inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::string& links, const std::string& bridge) {
+inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::string& links,
+                                         const std::string& bridge) {
   return {{"anchor", s.anchor},
           {"augment", s.random_augment ? "of random weights, shaped as " + s.augment : s.augment},
           {"links", links},

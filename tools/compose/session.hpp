@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "calm/compose/bridge_directory.hpp"
 #include "calm/compose/compose.hpp"
@@ -28,6 +29,7 @@
 #include "tools/compose/settings.hpp"
 #include "tools/generate/continue.hpp"
 #include "tools/generate/ends.hpp"
+#include "tools/generate/prompt_reader.hpp"
 
 namespace calm::programs {
 
@@ -37,12 +39,13 @@ class Session {
  public:
   /// Loads both models. Throws `Error`.
   explicit Session(const ComposeSettings& settings)
-      : s_(settings), shared_(std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.anchor))),
+      : s_(settings),
+        shared_(std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.anchor))),
         ends_(read_ends(s_.anchor, tokenizer_)) {
     if constexpr (own_tokenizer)
-      model_.retokenizer = bounded(
-          text::retokenizer(shared_, std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.augment))),
-          augment_context);
+      model_.retokenizer =
+          bounded(text::retokenizer(shared_, std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.augment))),
+                  augment_context);
     io::load(model_.anchor, s_.anchor);
     if (s_.random_augment)
       nn::initialise(model_.augment, {.seed = s_.seed + 1});
@@ -53,7 +56,7 @@ class Session {
   /// Trains bridges, or goes on with those of an earlier call, says what they bring, and saves them. Returns false if a
   /// signal ended it.
   bool train() {
-    const Data data = read_data(s_, context, LineReader(tokenizer_, ends_));
+    const Data data = read_data(s_, context, LineReader(s_.anchor, tokenizer_, ends_));
     say(data);
     begin_run();
     model_.initialise_bridges(s_.seed);
@@ -78,7 +81,10 @@ class Session {
 
   /// Continues the prompts of the command line. Returns false if a signal ended it.
   bool generate() const {
-    return Continuer(model_, tokenizer_, ends_, s_.generate, options_of(s_.generate, s_.anchor, ends_))(s_.prompts);
+    const PromptReader read(s_.generate, s_.anchor, tokenizer_, ends_);
+    std::vector<std::vector<Index>> prompts;
+    for (const auto& prompt : s_.prompts) prompts.push_back(read(prompt));
+    return Continuer(model_, tokenizer_, s_.generate, options_of(s_.generate, s_.anchor, ends_))(prompts);
   }
 
  private:

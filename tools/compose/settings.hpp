@@ -16,8 +16,8 @@ struct ComposeSettings {
   std::string anchor, augment, out = "composed", data;
   bool random_augment = false;
 
-  double held_out = 0.1;         ///< share of the lines; 1 or more: their number
-  std::size_t max_length = 0;    ///< tokens of a line; 0: the anchor's context
+  double held_out = 0.1;       ///< share of the lines; 1 or more: their number
+  std::size_t max_length = 0;  ///< tokens of a line; 0: the anchor's context
   std::string too_long = "refuse";
 
   std::size_t steps = 1000, batch = 16, accumulate = 1, warmup = 50, patience = 0;
@@ -37,7 +37,8 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
   app.add_option("anchor", s.anchor, "the folder of the model that is extended")->required();
   app.add_option("augment", s.augment, "the folder of the model that it reads")->required();
   number("--out", s.out, "the folder of all that is written");
-  app.add_option("--data", s.data, "JSONL to train on, lines of {\"text\"} or of {\"prompt\", \"completion\"}");
+  app.add_option("--data", s.data,
+                 "JSONL to train on, lines of {\"text\"}, {\"prompt\", \"completion\"} or {\"messages\"}");
   number("--held-out", s.held_out, "share of the lines kept for evaluation; 1 or more: how many");
   number("--max-length", s.max_length, "tokens of a line; 0: the anchor's context");
   number("--too-long", s.too_long, "what to do with longer lines: refuse, cut or drop")

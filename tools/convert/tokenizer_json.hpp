@@ -74,11 +74,17 @@ inline void convert_llama2c_tokenizer(const std::string& from, const std::string
       std::string& piece = pieces.emplace_back();
       for (const char c : model.pieces[i].piece) c == ' ' ? piece += mark : piece += c;
     } else {
-      added.push_back({{"id", i}, {"content", pieces[i]}, {"single_word", false}, {"lstrip", false},
-                       {"rstrip", false}, {"normalized", false}, {"special", true}});
+      added.push_back({{"id", i},
+                       {"content", pieces[i]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
     }
     if (vocab.contains(pieces[i]))
-      throw Error("calm-convert: " + from + ": two pieces are the same, the second of them number " + std::to_string(i));
+      throw Error("calm-convert: " + from + ": two pieces are the same, the second of them number " +
+                  std::to_string(i));
     vocab[pieces[i]] = i;
   }
   Json bpe = detail::bpe_model(std::move(vocab), detail::merges_of(pieces, model));
@@ -94,8 +100,8 @@ inline void convert_llama2c_tokenizer(const std::string& from, const std::string
        {"added_tokens", added},
        {"normalizer",
         {{"type", "Sequence"},
-         {"normalizers", {{{"type", "Prepend"}, {"prepend", mark}},
-                          {{"type", "Replace"}, {"pattern", blank}, {"content", mark}}}}}},
+         {"normalizers",
+          {{{"type", "Prepend"}, {"prepend", mark}}, {{"type", "Replace"}, {"pattern", blank}, {"content", mark}}}}}},
        {"pre_tokenizer", nullptr},
        {"post_processor",
         {{"type", "TemplateProcessing"},

@@ -57,18 +57,19 @@ inline const char* name_of(Finish finish) {
 template <class Model>
 class Continuer {
  public:
-  Continuer(const Model& model, const text::Tokenizer& tokenizer, const Ends& ends, const GenerateSettings& settings,
+  Continuer(const Model& model, const text::Tokenizer& tokenizer, const GenerateSettings& settings,
             GenerateOptions options)
-      : model_(model), tokenizer_(tokenizer), ends_(ends), settings_(settings), options_(std::move(options)) {}
+      : model_(model), tokenizer_(tokenizer), settings_(settings), options_(std::move(options)) {}
 
   /// Returns false if a signal ended it. Throws `Error`, for a prompt that is too long, say.
-  bool operator()(const std::vector<std::string>& prompts) {
+  bool operator()(const std::vector<std::vector<Index>>& prompts) {
+    const train::StopOnSignal stop;
     Decoder<Model> decoder(model_, {.slots = std::min(prompts.size(), settings_.together)});
     texts_.clear();
-    for (std::size_t i = 0; i < prompts.size(); ++i) submit(decoder, prompts[i], i, prompts.size() == 1);
+    for (std::size_t i = 0; i < prompts.size(); ++i) submit(decoder, prompts[i], i, prompts.size() == 1, stop);
     const auto begin = std::chrono::steady_clock::now();
     std::size_t printed = 0, tokens = 0;
-    for (bool more = true; more && !stop_.asked();) {
+    for (bool more = true; more && !stop.asked();) {
       more = decoder.step();
       for (; printed < texts_.size(); ++printed) {
         const auto done = decoder.take(printed);
@@ -80,10 +81,13 @@ class Continuer {
     std::cout << std::flush;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (::isatty(STDERR_FILENO) == 1)
-      std::fprintf(stderr, "%s%zu tokens in %.2f s: %.1f tokens/s\n", stop_.asked() ? "\n" : "", tokens, seconds,
+      std::fprintf(stderr, "%s%zu tokens in %.2f s: %.1f tokens/s\n", stop.asked() ? "\n" : "", tokens, seconds,
                    static_cast<double>(tokens) / seconds);
-    return !stop_.asked();
+    return !stop.asked();
   }
+
+  /// What was added to prompt `i` of the last call.
+  const std::string& added(std::size_t i) const { return texts_[i]->added; }
 
  private:
   /// A text on its way to the terminal.
@@ -91,11 +95,11 @@ class Continuer {
     std::string prompt;
     text::TokenStream shown;  // reads the prompt first, so that the blank between it and what is new is there
     bool streams;
-    std::size_t bytes = 0;  // of what is new, as shown so far
+    std::string added{};  // to it, as shown so far
   };
 
-  void submit(Decoder<Model>& decoder, const std::string& prompt, std::size_t i, bool streams) {
-    auto tokens = tokens_of(tokenizer_, ends_, prompt);
+  void submit(Decoder<Model>& decoder, std::vector<Index> tokens, std::size_t i, bool streams,
+              const train::StopOnSignal& stop) {
     auto& text = texts_.emplace_back(std::make_unique<Text>(Text{{}, tokenizer_.stream(), streams && !settings_.json}));
     for (const Index token : tokens) text->prompt += text->shown.push(token);
     if (text->streams && !settings_.hides_prompt) std::cout << text->prompt << std::flush;
@@ -109,11 +113,11 @@ class Continuer {
       options.text_of = [seen](Index token) { return seen->push(token); };
     }
     if (text->streams)
-      options.on_token = [this, out = text.get()](const TokenEvent& event) {
+      options.on_token = [&stop, out = text.get()](const TokenEvent& event) {
         const std::string added = out->shown.push(event.token);
-        out->bytes += added.size();
+        out->added += added;
         std::cout << added << std::flush;
-        return !stop_.asked();
+        return !stop.asked();
       };
     decoder.submit(std::move(tokens), std::move(options), i);
   }
@@ -121,21 +125,23 @@ class Continuer {
   void print(Text& text, const Completion& done) const {
     std::string rest;
     if (done.finish == Finish::stop_string) {  // which may begin within a token
-      rest = done.text.substr(std::min(text.bytes, done.text.size()));
+      rest = done.text.substr(std::min(text.added.size(), done.text.size()));
     } else {
-      if (!text.streams) for (const Index token : done.tokens) rest += text.shown.push(token);
+      if (!text.streams)
+        for (const Index token : done.tokens) rest += text.shown.push(token);
       rest += text.shown.finish();
     }
     if (!text.streams && !settings_.hides_prompt && !settings_.json) std::cout << text.prompt;
-    if (settings_.json) return print_json(text, rest, done);
+    text.added += rest;
+    if (settings_.json) return print_json(text, done);
     std::cout << rest << '\n';
     for (std::size_t t = 0; t < done.log_probabilities.size(); ++t)
       std::printf("%10.4f  %s\n", done.log_probabilities[t], quoted(tokenizer_.piece(done.tokens[t])).c_str());
   }
 
-  void print_json(const Text& text, const std::string& added, const Completion& done) const {
+  void print_json(const Text& text, const Completion& done) const {
     nlohmann::ordered_json line{
-        {"prompt", text.prompt}, {"completion", added}, {"tokens", done.tokens}, {"finish", name_of(done.finish)}};
+        {"prompt", text.prompt}, {"completion", text.added}, {"tokens", done.tokens}, {"finish", name_of(done.finish)}};
     if (settings_.log_probabilities) line["log_probabilities"] = done.log_probabilities;
     std::cout << line.dump() << std::endl;
   }
@@ -146,10 +152,8 @@ class Continuer {
 
   const Model& model_;
   const text::Tokenizer& tokenizer_;
-  const Ends& ends_;
   const GenerateSettings& settings_;
   GenerateOptions options_;
-  train::StopOnSignal stop_;
   std::vector<std::unique_ptr<Text>> texts_;
 };
 

@@ -1,6 +1,7 @@
 // Continues prompts with the model that it was compiled for: see calm_add_generator and scripts/generate.
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "calm/nn/transformer.hpp"
 #include "calm/text/tokenizer/load.hpp"
 #include "tools/generate/continue.hpp"
+#include "tools/generate/converse.hpp"
+#include "tools/generate/prompt_reader.hpp"
 #include "tools/generate/prompts.hpp"
 
 #include CALM_MODEL_HEADER
@@ -30,13 +33,18 @@ int main(int argc, char** argv) {
       const auto lines = programs::read_prompts(file);
       prompts.insert(prompts.end(), lines.begin(), lines.end());
     }
-    if (prompts.empty()) throw Error("no prompt; give one, or a --file of them");
+    if (prompts.empty() && !settings.chat) throw Error("no prompt; give one, or a --file of them");
     nn::Transformer<CALM_MODEL, CALM_DTYPE, Cpu> model;
     io::load(model, directory);
     const text::Tokenizer tokenizer = text::load_tokenizer(directory);
     const programs::Ends ends = programs::read_ends(directory, tokenizer);
-    programs::Continuer go_on(model, tokenizer, ends, settings, programs::options_of(settings, directory, ends));
-    return go_on(prompts) ? 0 : 130;
+    if (settings.chat) settings.hides_prompt = true;
+    programs::PromptReader read(settings, directory, tokenizer, ends);
+    programs::Continuer go_on(model, tokenizer, settings, programs::options_of(settings, directory, ends));
+    if (prompts.empty()) return programs::converse(read, go_on, std::cin) ? 0 : 130;
+    std::vector<std::vector<Index>> tokens;
+    for (const auto& prompt : prompts) tokens.push_back(read(prompt));
+    return go_on(tokens) ? 0 : 130;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

@@ -21,6 +21,8 @@ struct GenerateSettings {
   std::vector<std::string> stops;
   std::vector<Index> ends;
   bool log_probabilities = false, json = false, hides_prompt = false;
+  bool chat = false;
+  std::string system;
   std::size_t together = 8;
 };
 
@@ -37,6 +39,8 @@ inline void add_options(CLI::App& app, GenerateSettings& s) {
   app.add_flag("--log-probabilities", s.log_probabilities, "print that of each new token, in nats");
   app.add_flag("--json", s.json, "print a line of JSON for each prompt, when it is done");
   app.add_flag("--no-prompt", s.hides_prompt, "print what is new alone");
+  app.add_flag("--chat", s.chat, "a prompt is what a user says; the model's chat template makes a text of it");
+  app.add_option("--system", s.system, "the system's message in a chat")->needs("--chat");
   app.add_option("--together", s.together, "how many prompts are decoded together")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
