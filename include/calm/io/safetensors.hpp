@@ -97,16 +97,7 @@ struct AxisName {
 };
 
 /// What is wrong with `found`, or nothing. Dynamic axes take any extent.
-inline std::string axes_mismatch(std::span<const AxisName> axes, const std::vector<std::size_t>& found) {
-  if (found.size() != axes.size())
-    return "expected " + std::to_string(axes.size()) + " axes, found shape " + shape_text(found);
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    if (axes[i].extent != dynamic && axes[i].extent != found[i])
-      return "axis " + std::to_string(i) + " (" + axes[i].name() + "): expected " + std::to_string(axes[i].extent) +
-             ", found " + std::to_string(found[i]) + " in shape " + shape_text(found);
-  }
-  return {};
-}
+CALM_INLINE std::string axes_mismatch(std::span<const AxisName> axes, const std::vector<std::size_t>& found);
 
 template <class X>
 struct ExpectedShape;
@@ -135,22 +126,6 @@ inline void update_text(Sha256& digest, std::string_view text) {
   digest.update(text.data(), text.size());
 }
 
-inline void update_metadata(Sha256& digest, const SafetensorsMetadata& metadata) {
-  for (const auto& [key, value] : metadata) {
-    if (key == digest_key) continue;
-    update_text(digest, key);
-    update_text(digest, value);
-  }
-}
-
-inline void update_tensor(Sha256& digest, std::string_view name, const SafetensorsEntry& entry, const void* data) {
-  update_text(digest, name);
-  update_text(digest, entry.dtype);
-  update_count(digest, entry.shape.size());
-  for (const std::size_t extent : entry.shape) update_count(digest, extent);
-  digest.update(data, entry.bytes);
-}
-
 }  // namespace detail
 
 /// Whether a number that is not stored in the wanted type is converted or refused.
@@ -160,59 +135,24 @@ enum class Conversion { allow, refuse };
 class SafetensorsFile {
  public:
   /// Maps `path` and checks everything that its header says. Throws `Error`, also later if the file is then shorter.
-  static SafetensorsFile open(const std::string& path) {
-    MappedFile file = MappedFile::open(path);
-    const std::size_t size = file.size();
-    std::uint64_t length = 0;  // what the file claims; parse_safetensors_header refuses what is too long
-    if (size >= 8) file.read(0, &length, 8);
-    const bool fits = size >= 8 && length <= std::min(size - 8, max_header_bytes);
-    std::vector<std::byte> front(fits ? 8 + length : std::min<std::size_t>(size, 8));
-    file.read(0, front.data(), front.size());
-    SafetensorsHeader header = parse_safetensors_header(path, front.data(), size);
-    return SafetensorsFile(std::move(file), std::move(header));
-  }
+  static SafetensorsFile open(const std::string& path);
 
   const std::string& path() const { return file_.path(); }
   const SafetensorsMetadata& metadata() const { return header_.metadata; }
   /// In alphabetical order.
-  std::vector<std::string> names() const {
-    std::vector<std::string> out;
-    for (const auto& [name, entry] : header_.tensors) out.push_back(name);
-    return out;
-  }
+  std::vector<std::string> names() const;
   std::size_t size() const { return header_.tensors.size(); }
   bool contains(std::string_view name) const { return header_.tensors.contains(name); }
 
   /// What the header says of tensor `name`; throws `Error` if there is none.
-  const SafetensorsEntry& entry(std::string_view name) const {
-    const auto place = header_.tensors.find(name);
-    calm::detail::require(place != header_.tensors.end(), [&] {
-      std::string some;
-      for (auto it = header_.tensors.begin(); it != header_.tensors.end() && some.size() < 100; ++it)
-        some += (some.empty() ? "" : ", ") + detail::in_quotes(it->first);
-      return "calm::io: " + path() + ": expected a tensor " + detail::in_quotes(name) +
-             ", found none of that name among " + std::to_string(size()) + (some.empty() ? "" : " (" + some + ", ...)");
-    });
-    return place->second;
-  }
+  const SafetensorsEntry& entry(std::string_view name) const;
 
   /// The bytes of tensor `name`, aligned to nothing.
   const std::byte* data(std::string_view name) const { return begin_of(entry(name)); }
 
   /// Compares metadata and tensors with the digest that `add_digest` of the writer put there. Throws `Error` if they
   /// differ. A file without one passes: others write none.
-  void check_digest() const {
-    const auto place = metadata().find(detail::digest_key);
-    if (place == metadata().end()) return;
-    Sha256 digest;
-    detail::update_metadata(digest, metadata());
-    for (const auto& [name, e] : header_.tensors) detail::update_tensor(digest, name, e, begin_of(e));
-    const std::string found = digest.hex();
-    calm::detail::require(found == place->second, [&] {
-      return "calm::io: " + path() + ": altered after it was written: expected contents of SHA-256 " +
-             place->second + ", found " + found + "; take an unaltered copy";
-    });
-  }
+  void check_digest() const;
 
   /// Throws the `Error` that `load` would, as far as the header tells.
   template <class X>
@@ -224,14 +164,7 @@ class SafetensorsFile {
   }
   /// The same for elements and axes that are known by their names alone.
   void check(std::string_view name, std::string_view dtype, std::span<const detail::AxisName> axes,
-             Conversion conversion) const {
-    const SafetensorsEntry& e = entry(name);
-    const std::string mismatch = detail::axes_mismatch(axes, e.shape);
-    if (!mismatch.empty()) fail(name, mismatch);
-    if (e.dtype == dtype) return;
-    const bool possible = detail::converts(e.dtype, dtype);
-    if (conversion == Conversion::refuse || !possible) fail_dtype(name, dtype, e.dtype, possible);
-  }
+             Conversion conversion) const;
 
   /// Tensor `name` as a tensor type `X`, whose axes must be those stored. Stored as `X::value_type` and aligned, it
   /// shares the mapped memory, which is read-only (clone it to write); else it is converted into memory of its own,
@@ -287,17 +220,9 @@ class SafetensorsFile {
   }
 
   [[noreturn]] void fail_dtype(std::string_view name, std::string_view wanted, std::string_view found,
-                               bool possible) const {
-    std::string what = "expected dtype ";
-    what += wanted;
-    what += ", found ";
-    what += found;
-    fail(name, what + (possible ? ", and conversion was refused" : ", which does not convert to it"));
-  }
+                               bool possible) const;
 
-  [[noreturn]] void fail(std::string_view name, const std::string& what) const {
-    throw Error("calm::io: " + path() + ": tensor " + detail::in_quotes(name) + ": " + what);
-  }
+  [[noreturn]] void fail(std::string_view name, const std::string& what) const;
 
   MappedFile file_;
   SafetensorsHeader header_;
@@ -320,56 +245,16 @@ class SafetensorsWriter {
                           0}, tensor.storage(), tensor.data());
   }
   /// The same for a tensor whose type is known by its name alone; its place in the file is chosen by `save`.
-  void add(std::string name, SafetensorsEntry entry, Storage<Cpu> storage, const void* data) {
-    calm::detail::require(data != nullptr, [&] {
-      return "calm::io::SafetensorsWriter: tensor " + detail::in_quotes(name) + " has no memory; assign it first";
-    });
-    calm::detail::require(name != "__metadata__" && !items_.contains(name), [&] {
-      return "calm::io::SafetensorsWriter: the name " + detail::in_quotes(name) + " is taken";
-    });
-    items_.emplace(std::move(name), Item{std::move(entry), std::move(storage), data});
-  }
+  void add(std::string name, SafetensorsEntry entry, Storage<Cpu> storage, const void* data);
 
   /// Throws `Error` if `key` is there already.
-  void set_metadata(std::string key, std::string value) {
-    const auto [place, is_new] = metadata_.try_emplace(std::move(key), std::move(value));
-    calm::detail::require(is_new, [&] {
-      return "calm::io::SafetensorsWriter: the metadata key " + detail::in_quotes(place->first) + " is taken";
-    });
-  }
+  void set_metadata(std::string key, std::string value);
 
   /// Puts the SHA-256 of all metadata and tensors into the metadata, so that an altered file can be told; call it last.
-  void add_digest() {
-    Sha256 digest;
-    detail::update_metadata(digest, metadata_);
-    for (const auto& [name, item] : items_) detail::update_tensor(digest, name, item.entry, item.data);
-    set_metadata(detail::digest_key, digest.hex());
-  }
+  void add_digest();
 
   /// Writes the file, whole or not at all (`AtomicFile`). Throws `Error`.
-  void save(const std::string& path) const {
-    std::vector<std::pair<std::string_view, const Item*>> order;
-    for (const auto& [name, item] : items_) order.emplace_back(name, &item);
-    std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-      const std::size_t first = detail::stored_type_index(a.second->entry.dtype);
-      const std::size_t second = detail::stored_type_index(b.second->entry.dtype);
-      return first != second ? first > second : a.first < b.first;
-    });
-    std::size_t offset = 0;
-    std::vector<SafetensorsEntry> entries;
-    entries.reserve(order.size());
-    std::vector<std::pair<std::string_view, const SafetensorsEntry*>> listed;
-    for (const auto& [name, item] : order) {
-      entries.push_back(item->entry);
-      entries.back().offset = offset;
-      offset += item->entry.bytes;
-      listed.emplace_back(name, &entries.back());
-    }
-    AtomicFile file(path);
-    file.write(format_safetensors_header(path, metadata_, listed));
-    for (const auto& [name, item] : order) file.write(item->data, item->entry.bytes);
-    file.commit();
-  }
+  void save(const std::string& path) const;
 
  private:
   struct Item {
@@ -383,3 +268,7 @@ class SafetensorsWriter {
 };
 
 }  // namespace calm::io
+
+#ifndef CALM_COMPILED
+#include "calm/io/safetensors.ipp"
+#endif

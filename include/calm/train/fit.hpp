@@ -32,7 +32,7 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options, O& optimiz
         detail::rehearse(model, tape, loss, options.longest, examples, options.accumulate);
       }};
   detail::OptimizerReference<O> any(optimizer);
-  return detail::Run(options, parts, any)();
+  return detail::run(options, parts, any);
 }
 
 /// As above, with AdamW.

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "calm/compiled.hpp"
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/block_product.hpp"
 #include "calm/tensor/cpu/math.hpp"
@@ -305,5 +306,14 @@ void attention_lse(Cpu, const AttentionExtents& e, const Accumulator<T>* lse, T*
     }
   });
 }
+
+#ifdef CALM_COMPILED
+CALM_EXTERN template void attention<float>(Cpu, const AttentionExtents&, const AttentionRule<float>&, const float*,
+                                           const float*, const float*, const float*, float*, float*);
+CALM_EXTERN template void attention<double>(Cpu, const AttentionExtents&, const AttentionRule<double>&, const double*,
+                                            const double*, const double*, const double*, double*, double*);
+CALM_EXTERN template void attention<bf16>(Cpu, const AttentionExtents&, const AttentionRule<float>&, const bf16*,
+                                          const bf16*, const bf16*, const bf16*, bf16*, float*);
+#endif
 
 }  // namespace calm::kernel

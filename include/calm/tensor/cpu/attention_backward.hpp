@@ -172,4 +172,17 @@ void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accu
   });
 }
 
+#ifdef CALM_COMPILED
+CALM_EXTERN template void attention_backward<float>(Cpu, const AttentionExtents&, const AttentionRule<float>&,
+                                                    const float*, const float*, const float*, const float*,
+                                                    const float*, const float*, float*, float*, float*, const float*);
+CALM_EXTERN template void attention_backward<double>(Cpu, const AttentionExtents&, const AttentionRule<double>&,
+                                                     const double*, const double*, const double*, const double*,
+                                                     const double*, const double*, double*, double*, double*,
+                                                     const double*);
+CALM_EXTERN template void attention_backward<bf16>(Cpu, const AttentionExtents&, const AttentionRule<float>&,
+                                                   const bf16*, const bf16*, const bf16*, const bf16*, const float*,
+                                                   const bf16*, bf16*, bf16*, bf16*, const bf16*);
+#endif
+
 }  // namespace calm::kernel

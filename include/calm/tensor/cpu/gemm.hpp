@@ -20,6 +20,7 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "calm/compiled.hpp"
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/memory.hpp"
@@ -182,5 +183,14 @@ void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, fl
               {static_cast<const float*>(wide_b.data()), b_cols}, accumulate, {out, n});
   for (std::size_t r = 0; r < m; ++r) copy(Cpu{}, n, out + r * n, c.data + r * c.stride);
 }
+
+#ifdef CALM_COMPILED
+CALM_EXTERN template void gemm<float>(Cpu, Op, Op, std::size_t, std::size_t, std::size_t, float, MatrixRef<const float>,
+                                      MatrixRef<const float>, bool, MatrixRef<float>);
+CALM_EXTERN template void gemm<double>(Cpu, Op, Op, std::size_t, std::size_t, std::size_t, double,
+                                       MatrixRef<const double>, MatrixRef<const double>, bool, MatrixRef<double>);
+CALM_EXTERN template void gemm<0>(Cpu, Op, Op, std::size_t, std::size_t, std::size_t, float, MatrixRef<const bf16>,
+                                  MatrixRef<const bf16>, bool, MatrixRef<bf16>);
+#endif
 
 }  // namespace calm::kernel

@@ -1,0 +1,2 @@
+#include "calm/io/safetensors.ipp"
+#include "calm/io/safetensors_header.ipp"

@@ -1,0 +1,1 @@
+#include "calm/text/tokenizer/load.ipp"

@@ -1,0 +1,1 @@
+#include "calm/train/run.ipp"
