@@ -15,7 +15,7 @@
 
 namespace calm::text {
 
-/// What one rendering may use. A chat of a thousand messages takes some hundred thousand steps.
+/// What one rendering may use. A chat of a thousand messages and a megabyte takes up to 260 000 steps.
 struct ChatLimits {
   std::size_t steps = 4'000'000;                    ///< one per value, and one per 32 bytes of text
   std::size_t output_bytes = std::size_t{1} << 24;  ///< of the result, and of each text on the way
