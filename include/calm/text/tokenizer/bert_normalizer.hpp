@@ -45,7 +45,7 @@ inline std::string clean(char32_t c) {
 namespace normalizers {
 
 inline Normalizer bert(const BertNormalizerOptions& options) {
-  return [options, strip = strip_accents(), lower = lowercase()](Aligned text) {
+  return [options, strip = strip_accents(true), lower = lowercase()](Aligned text) {
     if (options.clean_text) text = detail::map_characters(text, detail::clean);
     if (options.handle_chinese_chars) {
       text = detail::map_characters(text, [](char32_t c) {

@@ -136,6 +136,20 @@ struct Metaspace {
   void finish(auto&&) {}
 };
 
+/// `suffix` becomes a blank; in the last token, which is kept until there is another, nothing.
+struct WordEnd {
+  std::string suffix;
+  std::string last{};
+  bool is_first = true;
+  void push(TokenId id, std::string text, auto&& next) {
+    if (!std::exchange(is_first, false)) next(id, detail::replaced(last, suffix, " "));
+    last = std::move(text);
+  }
+  void finish(auto&& next) {
+    if (!is_first) next(no_token, detail::replaced(last, suffix, ""));
+  }
+};
+
 /// Tokens with a blank between them.
 struct Join {
   bool is_first = true;
@@ -215,7 +229,8 @@ struct SentencePiece {
 }  // namespace decoders
 
 using DecodeStep = std::variant<decoders::Bytes, decoders::Replace, decoders::ByteFallback, decoders::Strip,
-                                decoders::Metaspace, decoders::Join, decoders::WordPiece, decoders::SentencePiece>;
+                                decoders::Metaspace, decoders::WordEnd, decoders::Join, decoders::WordPiece,
+                                decoders::SentencePiece>;
 
 /// Steps one behind the other, with what they keep; a copy of fresh ones decodes one text.
 class Decoder {

@@ -76,10 +76,12 @@ inline Normalizer lowercase() {
   };
 }
 
-/// Without the characters of category Mn.
-inline Normalizer strip_accents() {
-  return [](const Aligned& text) {
-    return detail::map_characters(text, [](char32_t c) { return detail::is_mark(c) ? "" : detail::utf8_of(c); });
+/// Without marks; as BERT does it, only without those that take no room.
+inline Normalizer strip_accents(bool as_bert = false) {
+  return [as_bert](const Aligned& text) {
+    return detail::map_characters(text, [as_bert](char32_t c) {
+      return (as_bert ? detail::is_mark(c) : detail::is_any_mark(c)) ? "" : detail::utf8_of(c);
+    });
   };
 }
 

@@ -68,6 +68,7 @@ inline Normalizer read_normalizer(const JsonValue& step) {
                                               step.flag_or("handle_chinese_chars", true),
                                               step.flag_or("strip_accents", lowercase), lowercase});
   }
+  if (type == "StripAccents") return needs_tables(), normalizers::strip_accents();
   if (type == "Strip") return normalizers::strip(step["strip_left"].flag(), step["strip_right"].flag());
   if (type == "Prepend") return normalizers::prepend(step["prepend"].text());
   if (type == "Precompiled") {
@@ -81,7 +82,8 @@ inline Normalizer read_normalizer(const JsonValue& step) {
         step["pattern"], [&](const std::string& text) { return normalizers::replace(text, content); },
         [&](const Regex& regex) { return normalizers::replace(regex, content); });
   }
-  refuse(step, "NFC, NFD, NFKC, NFKD, Lowercase, BertNormalizer, Strip, Prepend, Precompiled, Replace, Sequence");
+  refuse(step, "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Strip, Prepend, Precompiled, Replace, "
+               "Sequence");
 }
 
 inline SplitBehavior read_behavior(const JsonValue& value) {
@@ -153,6 +155,8 @@ inline Decoder read_decoder(const JsonValue& decoder) {
   double growth = 1;
   for (const JsonValue& step : sequence(decoder, "decoders")) {
     const std::string& type = step["type"].text();
+    if (is_fused && (type == "Metaspace" || type == "BPEDecoder" || type == "WordPiece"))
+      step.fail("expected in front of Fuse, behind which there is one token alone; found behind it");
     if (type == "ByteLevel") {
       out.push_back(decoders::Bytes{});
     } else if (type == "Replace") {
@@ -170,12 +174,14 @@ inline Decoder read_decoder(const JsonValue& decoder) {
       const std::size_t start = step["start"].count();
       if (step["stop"].count() != 0) step["stop"].fail("expected 0, found another number, which no model here has");
       out.push_back(decoders::Strip{step["content"].some_text(), start, !is_fused, start});
+    } else if (type == "BPEDecoder") {
+      out.push_back(decoders::WordEnd{step["suffix"].some_text()});
     } else if (type == "WordPiece") {
       out.push_back(decoders::WordPiece{step["prefix"].text(), step["cleanup"].flag()});
     } else if (type == "Metaspace") {
       out.push_back(decoders::Metaspace{step["replacement"].some_text(), read_scheme(step) != PrependScheme::never});
     } else {
-      refuse(step, "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, WordPiece, Sequence");
+      refuse(step, "ByteLevel, Replace, ByteFallback, Fuse, Strip, Metaspace, BPEDecoder, WordPiece, Sequence");
     }
   }
   return Decoder(std::move(out));

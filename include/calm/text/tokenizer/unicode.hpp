@@ -57,9 +57,15 @@ struct PlacedCharacter {
 
 #ifdef CALM_UTF8PROC
 
+/// Whether `c` is a mark that takes no room (Mn).
 inline bool is_mark(char32_t c) {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_MN;
+}
+/// Whether `c` is a mark of any kind.
+inline bool is_any_mark(char32_t c) {
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
 }
 /// Whether Rust's regex class \w holds (UTS #18, annex C).
 inline bool is_word(char32_t c) {
@@ -165,6 +171,7 @@ inline std::vector<PlacedCharacter> compose(const std::vector<PlacedCharacter>& 
 #else
 
 inline bool is_mark(char32_t) { return false; }
+inline bool is_any_mark(char32_t) { return false; }
 inline bool is_word(char32_t) { return false; }
 inline bool is_punctuation(char32_t) { return false; }
 inline bool is_other(char32_t) { return false; }
