@@ -24,12 +24,12 @@ struct AdamWOptions {
 /// An optimizer with two moments per element. Nothing is allocated after the constructor but by save and load.
 ///
 /// One step: `clip_gradients(1.0); step(rate); zero_gradients();`
-template <class Moment = float>
-class AdamW : public ParameterSet<Moment> {
+template <class Moment = float, class Device = Cpu>
+class AdamW : public ParameterSet<Moment, Device> {
  public:
   template <class Module>
   explicit AdamW(Module& module, AdamWOptions options = {}, const ParameterGroups& groups = {})
-      : ParameterSet<Moment>("AdamW"), options_(options) {
+      : ParameterSet<Moment, Device>("AdamW"), options_(options) {
     this->collect(module, {options.weight_decay, options.decay_from_rank}, groups,
                   [&]<class T>(std::type_identity<T>, const detail::ParameterEntry& e, std::size_t master) {
                     slots_.push_back({this->add_state("m", e, e.size), this->add_state("v", e, e.size), master,
@@ -68,11 +68,16 @@ class AdamW : public ParameterSet<Moment> {
   template <class T>
   static void change(const detail::ParameterEntry& e, const kernel::AdamWStep<Moment>& s, Moment* m, Moment* v,
                      Moment* master) {
-    kernel::adamw(Cpu{}, e.size, s, static_cast<const T*>(e.gradient()), m, v, master, static_cast<T*>(e.data()));
+    kernel::adamw(Device{}, e.size, s, static_cast<const T*>(e.gradient()), m, v, master, static_cast<T*>(e.data()));
   }
 
   AdamWOptions options_;
   std::vector<Slots> slots_;
 };
+
+/// For a module that says on which device it is.
+template <class Module>
+  requires requires { typename Module::device; }
+AdamW(Module&, AdamWOptions = {}, const ParameterGroups& = {}) -> AdamW<float, typename Module::device>;
 
 }  // namespace calm::train

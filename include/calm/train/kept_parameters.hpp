@@ -26,7 +26,7 @@ class KeptParameters {
     if (copies_.empty()) copies_ = fresh();
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const detail::ParameterEntry& e = (*entries_)[i];
-      if (e.bytes > 0) std::memcpy(copies_[i].data(), e.data(), e.bytes);
+      if (e.bytes > 0) e.type->device->copy_to_host(e.bytes, e.data(), copies_[i].data());
     }
   }
 
@@ -34,7 +34,7 @@ class KeptParameters {
   void restore() const {
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const detail::ParameterEntry& e = (*entries_)[i];
-      if (e.bytes > 0) std::memcpy(e.mutable_data(), copies_[i].data(), e.bytes);
+      if (e.bytes > 0) e.type->device->copy_from_host(e.bytes, copies_[i].data(), e.mutable_data());
     }
   }
 

@@ -56,8 +56,8 @@ inline std::uint64_t metadata_count(const io::SafetensorsFile& file, const std::
 
 /// The base of optimizers. `Moment` (float or double) is the type of their state and arithmetic; a parameter of a
 /// coarser type is updated on an exact copy, and rounded. A gradient that has not arrived counts as zero. The module
-/// must stay where it is while the optimizer lives.
-template <class Moment>
+/// must stay where it is while the optimizer lives, and its parameters are on `Device`, as is the state.
+template <class Moment, class Device = Cpu>
 class ParameterSet {
   static_assert(std::is_floating_point_v<Moment>, "calm::train: an optimizer's moments are float or double");
 
@@ -108,7 +108,7 @@ class ParameterSet {
   /// Makes every gradient zero, for the next step; forgets an unused clip.
   void zero_gradients() {
     gradient_scale_ = 1;
-    for (const detail::ParameterEntry& e : entries_) e.gradient_buffer->ready = false;
+    for (const detail::ParameterEntry& e : entries_) e.zero_gradient();
   }
 
   /// Adds all that an exact resume takes to a file: parameters, moments, exact copies and the number of updates.
@@ -116,7 +116,7 @@ class ParameterSet {
     writer.set_metadata("optimizer", name_);
     writer.set_metadata("updates", std::to_string(updates_));
     for (const detail::ParameterEntry& e : entries_) e.add(nullptr, writer);
-    for (const State& s : state_) writer.add(s.name, s.value);
+    for (const State& s : state_) writer.add(s.name, on_host(s.value));
   }
 
   /// Reads what `add_to` wrote for the same module. Throws `Error`, and changes nothing, if the file is of another
@@ -150,9 +150,11 @@ class ParameterSet {
   void collect(Module& module, const WeightDecay& decay, const ParameterGroups& groups, const F& each) {
     std::vector<bool> used(groups.size(), false);
     nn::for_each_trainable(module, [&]<class P>(const std::string& path, P& parameter) {
+      static_assert(std::is_same_v<typename P::tensor_type::device, Device>,
+                    "calm::train: the optimizer is for another device than the module's (its second argument says)");
       const auto extents = parameter.value().shape().extents();
       list<typename P::tensor_type::value_type>(
-          detail::make_entry(path, &parameter, detail::ParameterTypeOf<P>::value, parameter.gradient_buffer(), extents),
+          detail::make_entry(path, &parameter, detail::ParameterTypeOf<P>::value, &parameter.gradient_buffer(), extents),
           decay, groups, used, each);
     });
     check_listed(groups, used);
@@ -190,7 +192,7 @@ class ParameterSet {
   struct Element {
     static constexpr std::size_t extent = dynamic;
   };
-  using Values = Tensor<Moment, Cpu, Element>;
+  using Values = Tensor<Moment, Device, Element>;
   struct State {
     std::string name;
     Values value;
@@ -240,14 +242,14 @@ class ParameterSet {
 
   template <class T>
   static double sum_of_squares(std::size_t size, const void* gradient, double* partial) {
-    return gradient ? kernel::sum_of_squares(Cpu{}, size, static_cast<const T*>(gradient), partial) : 0.0;
+    return gradient ? kernel::sum_of_squares(Device{}, size, static_cast<const T*>(gradient), partial) : 0.0;
   }
 
   template <class T>
   std::size_t add_master(const detail::ParameterEntry& e) {
     if constexpr (sizeof(T) < sizeof(float)) {
       const std::size_t i = add_state("master", e, e.size);
-      kernel::copy(Cpu{}, e.size, static_cast<const T*>(e.data()), state(i));
+      kernel::copy(Device{}, e.size, static_cast<const T*>(e.data()), state(i));
       return i;
     } else {
       return no_state;
@@ -255,13 +257,13 @@ class ParameterSet {
   }
 
   Values load_values(const io::SafetensorsFile& file, const State& s) const {
-    const Values found = file.load<Values>(s.name, io::Conversion::refuse);
+    const auto found = file.load<OnDevice<Values, Cpu>>(s.name, io::Conversion::refuse);
     calm::detail::require(found.size() == s.value.size(), [&] {
       return "calm::train::" + name_ + "::load: " + file.path() + ": tensor " + s.name + ": expected " +
              std::to_string(s.value.size()) + " elements, found " + std::to_string(found.size()) +
              "; the state belongs to another module";
     });
-    return found.clone();  // mapped memory is read-only
+    return move_to<Device>(found).clone();  // mapped memory is read-only
   }
 
   std::string name_;

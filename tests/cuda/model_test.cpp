@@ -1,0 +1,142 @@
+// A composition on the GPU against the host: loss, gradients, decoding; and it learns.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "calm/compose/compose.hpp"
+#include "calm/compose/join_softmax.hpp"
+#include "calm/generate/generate.hpp"
+#include "calm/train/batch.hpp"
+#include "compose/models.hpp"
+#include "cuda/both.hpp"
+
+using namespace calm;
+using namespace calm::test;
+
+namespace {
+
+template <class T, class Device>
+using AnchorOn = nn::Transformer<AnchorSpec, T, Device>;
+template <class T, class Device>
+using AugmentOn = nn::Transformer<AugmentSpec, T, Device>;
+
+/// All that a bridge can have, in two links.
+struct Everything {
+  static constexpr BridgeConfig config{.heads = 4,
+                                       .recency = 0.5,
+                                       .gate = BridgeGate::sigmoid,
+                                       .bias = true,
+                                       .kv_heads = 2,
+                                       .normalise_keys = true};
+};
+
+template <class T, class Device>
+using Plain = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks>;
+template <class T, class Device>
+using Rich = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks, Everything>;
+template <class T, class Device>
+using Joint = Compose<AnchorOn<T, Device>, join::JointSoftmax, With<AugmentOn<T, Device>, SmallLinks, bridge::Paper>,
+                    With<AnchorOn<T, Device>, LayerMap<Link<1, 1>>, bridge::Paper>>;
+
+/// The same weights on either device: they are a function of the seed.
+template <class Model>
+std::unique_ptr<Model> make(std::uint64_t number) {
+  auto m = std::make_unique<Model>();
+  nn::initialise(m->anchor, {.seed = number, .deviation = 0.3});
+  m->for_each_branch([&](auto i, auto& branch) {
+    nn::initialise(branch.augment, {.seed = number + 1 + i, .deviation = 0.3});
+  });
+  m->initialise_bridges(number + 9);
+  nn::initialise_trainable(*m, {.seed = number + 10, .deviation = 0.3});
+  return m;
+}
+
+std::vector<train::Example> random_examples() {
+  std::vector<train::Example> examples;
+  for (const std::size_t length : {9u, 4u, 12u}) {
+    train::Example e;
+    for (std::size_t i = 0; i < length; ++i) {
+      e.tokens.push_back(static_cast<Index>(random_below({seed(), 70 + length}, i, 16)));
+    }
+    e.prompt = length / 3;
+    examples.push_back(std::move(e));
+  }
+  return examples;
+}
+
+template <class T>
+struct Step {
+  double loss = 0;
+  std::vector<std::string> paths;
+  std::vector<std::vector<T>> gradients;
+};
+
+template <class Model>
+auto step(Model& model) {
+  using T = typename Model::value_type;
+  using Device = typename Model::device;
+  const auto examples = random_examples();
+  const auto batch = train::collate<Device>(examples);
+  Step<T> made;
+  Tape<Device> tape;
+  {
+    const auto recording = tape.record();
+    const auto loss = model.loss(batch.tokens, batch.layout, batch.targets);
+    made.loss = static_cast<double>(on_host(value(loss))[0]);
+    backward(loss);
+  }
+  nn::for_each_trainable(model, [&](const std::string& path, auto& p) {
+    INFO(path);
+    std::vector<T> g(p.value().size());
+    REQUIRE(p.gradient() != nullptr);
+    kernel::copy_to_host(Device{}, g.size() * sizeof(T), p.gradient(), g.data());
+    made.paths.push_back(path);
+    made.gradients.push_back(std::move(g));
+  });
+  return made;
+}
+
+template <template <class, class> class Model, class T>
+void check(std::size_t checkpoint_every = 0) {
+  const auto host = make<Model<T, Cpu>>(seed()), again = make<Model<T, Cpu>>(seed());
+  const auto gpu = make<Model<T, Cuda>>(seed());
+  gpu->anchor.checkpoint_every = checkpoint_every;
+  const auto a = step(*host), b = step(*gpu);
+  INFO("seed " << seed());
+  REQUIRE(b.loss == Approx(a.loss).epsilon(10 * tolerance<T>));
+  for (std::size_t i = 0; i < a.gradients.size(); ++i) {
+    require_close(a.paths[i], a.gradients[i].size(), a.gradients[i].data(), b.gradients[i].data(), 20);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cuda model: a step of a composition") {
+  check<Plain, double>();
+  check<Plain, float>();
+}
+TEST_CASE("cuda model: a step of a composition, checkpointed") { check<Plain, double>(2); }
+TEST_CASE("cuda model: a step with all that a bridge can have") { check<Rich, double>(); }
+TEST_CASE("cuda model: a step of two augments in one softmax") { check<Joint, double>(); }
+
+TEST_CASE("cuda model: what is decoded is what the host decodes") {
+  const auto host = make<Plain<double, Cpu>>(seed());
+  const auto gpu = make<Plain<double, Cuda>>(seed());
+  const std::vector<std::vector<Index>> prompts{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}};
+  INFO("seed " << seed());
+  REQUIRE(generate(*gpu, std::span(prompts), {.max_new_tokens = 12}) ==
+          generate(*host, std::span(prompts), {.max_new_tokens = 12}));
+}
+
+TEST_CASE("cuda model: bf16 is near the host's bf16") {
+  const auto host = make<Plain<bf16, Cpu>>(seed());
+  const auto gpu = make<Plain<bf16, Cuda>>(seed());
+  const auto a = step(*host), b = step(*gpu);
+  INFO("seed " << seed());
+  REQUIRE(b.loss == Approx(a.loss).epsilon(0.02));
+}
