@@ -3,6 +3,7 @@
 #include "calm/tensor/cpu/attention.hpp"
 #include "calm/tensor/cpu/attention_backward.hpp"
 #include "calm/tensor/cpu/gemm.hpp"
+#include "calm/tensor/cpu/linear_cross_entropy.hpp"
 #include "calm/tensor/device.hpp"
 
 namespace calm::test {
@@ -53,6 +54,14 @@ void attention_backward(test::Counting, const AttentionExtents& e, const Attenti
                         T* dq, T* dk, T* dv, const T* d_lse = nullptr) {
   test::Counting::flops += 5 * pair_flops(e, rule);  // scores again, dP, dQ, dK, dV
   attention_backward<T>(Cpu{}, e, rule, q, k, v, out, lse, d_out, dq, dk, dv, d_lse);
+}
+
+template <class T>
+void linear_cross_entropy(test::Counting, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
+                          const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss) {
+  const double products = 1 + (dx != nullptr) + (dw != nullptr);  // logits, dX, dW
+  test::Counting::flops += 2 * products * static_cast<double>(count * width * vocab);
+  linear_cross_entropy<T>(Cpu{}, count, width, vocab, rows, wanted, x, w, dx, dw, cap, loss);
 }
 
 }  // namespace calm::kernel

@@ -11,6 +11,7 @@
 
 #include "calm/compose/compose.hpp"
 #include "calm/nn/cost.hpp"
+#include "calm/tensor/cpu/linear_cross_entropy.hpp"
 #include "calm/tensor/error.hpp"
 
 namespace calm {
@@ -215,8 +216,7 @@ constexpr void count_training_bytes(Plan& plan) {
                      of(c.hidden) + sums(Block::statistics) + 6 * indices(1);
 
   // Chunks of logits as linear_cross_entropy cuts them; a weight of 16 bits is widened for them.
-  const std::size_t most = std::clamp<std::size_t>((std::size_t{1} << 20) / (c.vocab * sizeof(A)), 16, 1024);
-  const std::size_t chunk = std::min(tokens, most);
+  const std::size_t chunk = std::min(tokens, kernel::detail::chunk_rows(c.vocab, sizeof(A)));
   plan.logits = 2 * of(c.hidden) + pooled_bytes(chunk * (c.vocab + 2 * c.hidden) * sizeof(A)) +
                 (sizeof(T) < sizeof(A) ? pooled_bytes(c.vocab * c.hidden * sizeof(A)) : 0) + pooled_bytes(chunk * 8) +
                 indices(2);
