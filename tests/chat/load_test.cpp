@@ -76,5 +76,5 @@ TEST_CASE("directories without a template, and what is none, are refused by name
   CHECK_THAT(error("{\"chat_template\": \"{{ x\"}"), Contains("line 1, column 1: the tag has no end, '}}'"));
   CHECK_THAT(error("{\"chat_template\": \"\", \"bos_token\": 3}"), Contains("bos_token: expected a text or an object"));
   put_contents(folder / "chat_template.jinja", std::string((1 << 18) + 1, ' '));
-  CHECK_THAT(error("{}"), Contains("expected a template of at most 262144 bytes, found 262145"));
+  CHECK_THAT(error("{}"), Contains("expected at most 262144 bytes, found 262145"));
 }

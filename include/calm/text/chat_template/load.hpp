@@ -15,16 +15,6 @@ namespace calm::text {
 
 namespace detail {
 
-/// A template's file, which must be small.
-inline std::string read_template(const std::string& path) {
-  const io::MappedFile file = io::MappedFile::open(path);
-  calm::detail::require(file.size() <= jinja::max_source_bytes, [&] {
-    return "calm::text: " + path + ": expected a template of at most " + std::to_string(jinja::max_source_bytes) +
-           " bytes, found " + std::to_string(file.size());
-  });
-  return file.size() == 0 ? std::string() : std::string(reinterpret_cast<const char*>(file.data()), file.size());
-}
-
 /// The templates of tokenizer_config.json by name; a single one is "default".
 inline std::vector<std::pair<std::string, std::string>> templates_in(const nlohmann::json& config,
                                                                      const std::string& path) {
@@ -87,7 +77,7 @@ inline ChatTemplate load_chat_template(const std::string& directory, const std::
   std::string place = config_path + ": chat_template";
   const std::string file = (folder / "chat_template.jinja").string();
   if (std::filesystem::is_regular_file(file)) {
-    found = {{"default", detail::read_template(file)}};
+    found = {{"default", io::read_file(file, jinja::max_source_bytes)}};
     place = file;
   }
   const auto parsed = [&](const std::string& wanted) -> std::optional<ChatTemplate> {
