@@ -134,6 +134,18 @@ class Tape {
     b.ready = true;
     return data;
   }
+  /// Where a gradient goes that an operation makes whole: it is written where none stands yet, or added.
+  template <class T>
+  struct Target {
+    T* data;
+    bool adds;
+  };
+  template <class T>
+  Target<T> target(Slot slot) {
+    GradientBuffer<Device>& b = buffer(slot);
+    if (!b.storage) b.storage = Storage<Device>(b.bytes);
+    return {static_cast<T*>(b.storage.data()), std::exchange(b.ready, true)};
+  }
   /// The finished gradient of `slot`; only inside `Op::backward`.
   template <class T>
   const T* incoming(Slot slot) {

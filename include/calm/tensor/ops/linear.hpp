@@ -51,18 +51,19 @@ struct LinearNode {
     const T* dy = tape.template incoming<T>(out);
     using kernel::Op;
     if constexpr (NeedX) {
+      const auto dx = tape.template target<T>(x_slot);
       kernel::gemm(Device{}, Op::none, out_in ? Op::none : Op::transpose, rows, in_extent, out_extent, one<T>,
-                   {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, true,
-                   {tape.template gradient<T>(x_slot), in_extent});
+                   {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, dx.adds,
+                   {dx.data, in_extent});
     }
     if constexpr (NeedW) {
-      T* dw = tape.template gradient<T>(w_slot);
+      const auto dw = tape.template target<T>(w_slot);
       if constexpr (out_in)
         kernel::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, one<T>, {dy, out_extent},
-                     {x.data(), in_extent}, true, {dw, in_extent});
+                     {x.data(), in_extent}, dw.adds, {dw.data, in_extent});
       else
         kernel::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, one<T>, {x.data(), in_extent},
-                     {dy, out_extent}, true, {dw, out_extent});
+                     {dy, out_extent}, dw.adds, {dw.data, out_extent});
     }
   }
 };

@@ -20,8 +20,9 @@ struct PackedLinearNode {
 
   void backward(Tape<Cpu>& tape, Slot out) {
     using T = typename X::value_type;
+    const auto dx = tape.template target<T>(x_slot);
     kernel::multiply_packed_transposed<typename W::stored_type>(
-        Cpu{}, rows, W::out, W::in, tape.template incoming<T>(out), w.data(), true, tape.template gradient<T>(x_slot));
+        Cpu{}, rows, W::out, W::in, tape.template incoming<T>(out), w.data(), dx.adds, dx.data);
   }
 };
 
