@@ -15,6 +15,8 @@
 #include "calm/tensor/ops/mix.hpp"
 #include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/norm.hpp"
+#include "calm/tensor/ops/packed_cross_entropy.hpp"
+#include "calm/tensor/ops/packed_embedding.hpp"
 #include "calm/tensor/ops/packed_linear.hpp"
 #include "calm/tensor/ops/pick.hpp"
 #include "calm/tensor/ops/reduce.hpp"

@@ -21,7 +21,7 @@ namespace detail {
 /// The compile-time checks of one part of a composition, one sentence each.
 template <class Anchor, class Augment, class Map, class Options>
 struct CheckedPart {
-  static_assert(std::is_same_v<typename Augment::mode, Frozen>,
+  static_assert(is_frozen_mode<typename Augment::mode>,
                 "calm::Compose: the augment is not frozen; give nn::Transformer the mode calm::Frozen");
   static_assert(std::is_same_v<typename Anchor::device, typename Augment::device>,
                 "calm::Compose: anchor and augment are on different devices");

@@ -85,7 +85,7 @@ struct Stops {
 /// with one augment, the members of its Branch are the composition's.
 template <class Anchor, class Join, class... B>
 class Composition : public detail::Branches<B...> {
-  static_assert(std::is_same_v<typename Anchor::mode, Frozen>,
+  static_assert(is_frozen_mode<typename Anchor::mode>,
                 "calm::Compose: the anchor is not frozen; give nn::Transformer the mode calm::Frozen");
 
  public:

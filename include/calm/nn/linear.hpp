@@ -1,4 +1,4 @@
-/// \file  Linear layer: frozen, trainable, or frozen with a trainable low-rank correction.
+/// \file  Linear layer: frozen (packed or not), trainable, or frozen with a trainable low-rank correction.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include "calm/nn/module.hpp"
 #include "calm/tensor/ops/arithmetic.hpp"
 #include "calm/tensor/ops/linear.hpp"
+#include "calm/tensor/ops/packed_linear.hpp"
 
 namespace calm::nn {
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "calm/tensor/packed_tensor.hpp"
 #include "calm/tensor/var.hpp"
 
 namespace calm::nn {
@@ -20,6 +21,8 @@ template <class T>
 inline constexpr bool is_parameter<FrozenParameter<T>> = true;
 template <class T>
 inline constexpr bool is_parameter<TrainableParameter<T>> = true;
+template <class Stored, class T>
+inline constexpr bool is_parameter<PackedParameter<Stored, T>> = true;
 
 template <class P>
 inline constexpr bool is_list = false;

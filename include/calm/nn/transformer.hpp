@@ -14,6 +14,8 @@
 #include "calm/tensor/ops/cross_entropy.hpp"
 #include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/ops/gather.hpp"
+#include "calm/tensor/ops/packed_cross_entropy.hpp"
+#include "calm/tensor/ops/packed_embedding.hpp"
 #include "calm/tensor/ops/squash.hpp"
 
 namespace calm::nn {
@@ -164,7 +166,8 @@ struct Trunk {
 
 /// A language model: trunk, final norm and LM head.
 ///
-/// `Mode` says what its parameters are: Frozen, Trainable, or LowRank<r> (frozen with trainable corrections).
+/// `Mode` says what its parameters are: Frozen, FrozenAs<bf16> (frozen, matrices packed), Trainable, or LowRank<r>
+/// (frozen with trainable corrections).
 template <Spec S, class T, class Device, class Mode = Frozen>
 struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   using Base = Trunk<S, T, Device, Mode, S::config.layers>;

@@ -1,0 +1,49 @@
+/// \file  The host's cross-entropy fused with the projection to the vocabulary by a packed weight.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "calm/tensor/cpu/cross_entropy.hpp"
+#include "calm/tensor/cpu/elementwise.hpp"
+#include "calm/tensor/cpu/memory.hpp"
+#include "calm/tensor/cpu/packed.hpp"
+#include "calm/tensor/cpu/softcap.hpp"
+
+namespace calm::kernel {
+
+/// The mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which must be
+/// zero at entry, its gradient too. `cap` > 0 bounds the logits.
+///
+/// x: [..., width], W: [vocab, width] packed in T; 128 rows of logits are in memory at a time, since each chunk reads
+/// the whole weight.
+template <class T>
+double packed_cross_entropy(Cpu device, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
+                            const Index* wanted, const Accumulator<T>* x, const WordOf<T>* w, Accumulator<T>* dx,
+                            double cap) {
+  using A = Accumulator<T>;
+  const std::size_t chunk = std::min<std::size_t>(count, 128);
+  const Storage<Cpu> memory(chunk * (vocab + width) * sizeof(A)), losses(chunk * sizeof(double));
+  Storage<Cpu> slopes;  // of the capped logits
+  if (cap > 0) slopes = Storage<Cpu>(chunk * vocab * sizeof(A));
+  A *slope = static_cast<A*>(slopes.data()), *logits = static_cast<A*>(memory.data()), *some = logits + chunk * vocab;
+  auto* row_loss = static_cast<double*>(losses.data());
+  double total = 0;
+  for (std::size_t r0 = 0; r0 < count; r0 += chunk) {
+    const std::size_t n = std::min(chunk, count - r0);
+    for (std::size_t i = 0; i < n; ++i)
+      std::copy_n(x + static_cast<std::size_t>(rows[r0 + i]) * width, width, some + i * width);
+    multiply_packed<T>(device, n, vocab, width, some, w, false, logits);
+    if (cap > 0) softcap(device, n * vocab, static_cast<A>(cap), logits, slope);
+    cross_entropy(device, n, vocab, wanted + r0, dx != nullptr, A(1) / static_cast<A>(count), logits, row_loss);
+    for (std::size_t i = 0; i < n; ++i) total += row_loss[i];
+    if (dx == nullptr) continue;
+    if (cap > 0) multiply_by(device, n * vocab, slope, logits);
+    multiply_packed_transposed<T>(device, n, vocab, width, logits, w, false, some);
+    for (std::size_t i = 0; i < n; ++i)
+      std::copy_n(some + i * width, width, dx + static_cast<std::size_t>(rows[r0 + i]) * width);
+  }
+  return total / static_cast<double>(count);
+}
+
+}  // namespace calm::kernel

@@ -1,0 +1,41 @@
+/// \file  Rows of a packed table by token.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <type_traits>
+
+#include "calm/tensor/cpu/index.hpp"
+#include "calm/tensor/ops/axes.hpp"
+#include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/packed_tensor.hpp"
+
+namespace calm {
+
+/// The rows of `table` that `tokens` name.   tokens: [...] of Index, table: [Vocab, Hidden] -> [..., Hidden]
+///
+/// Throws `Error` for a token outside the vocabulary.
+template <class Tokens, PackedMatrix Table>
+auto embedding(const Tokens& tokens, const Table& table) {
+  static_assert(detail::is_tensor<Tokens> && std::is_same_v<typename Tokens::value_type, Index>,
+                "calm::embedding: expects a Tensor of Index");
+  using Rows = typename Table::tensor_type;
+  using T = typename Rows::value_type;
+  using Out = detail::WithAppended<Rows, Tokens, LastAxisOf<Rows>>;
+  const std::size_t bad = kernel::first_outside(Cpu{}, tokens.size(), tokens.data(), Table::out);
+  detail::require(bad == tokens.size(), [&] {
+    return "calm::embedding: token " + std::to_string(tokens[bad]) + " at " + detail::place(tokens, bad) +
+           " is outside the vocabulary of " + std::to_string(Table::out);
+  });
+  Out y(Out::shape_type::from(tokens.shape().dynamic_extents()));
+  T* rows = y.mutable_data();
+  kernel::parallel_ranges(tokens.size(), 64, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      kernel::unpack_row<typename Table::stored_type>(Table::in, static_cast<std::size_t>(tokens[i]), table.data(),
+                                                      rows + i * Table::in);
+    }
+  });
+  return y;
+}
+
+}  // namespace calm
