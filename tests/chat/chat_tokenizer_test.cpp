@@ -30,10 +30,9 @@ ChatTemplate load(const std::string& name) {
 }
 
 const Chat chat{{"user", "tell me a story"}, {"assistant", "Once upon a time"}, {"user", "more"}, {"assistant", "no"}};
-const std::string line =
-    R"({"messages": [{"role": "user", "content": "tell me a story"}, )"
-    R"({"role": "assistant", "content": "Once upon a time"},)"
-    R"( {"role": "user", "content": "more"}, {"role": "assistant", "content": "no"}]})";
+const std::string line = R"({"messages": [{"role": "user", "content": "tell me a story"}, )"
+                         R"({"role": "assistant", "content": "Once upon a time"},)"
+                         R"( {"role": "user", "content": "more"}, {"role": "assistant", "content": "no"}]})";
 
 Tokens part(const Tokens& tokens, const ChatTokens::Range& range) {
   return {tokens.begin() + static_cast<std::ptrdiff_t>(range.begin),

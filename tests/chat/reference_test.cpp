@@ -62,9 +62,24 @@ std::string digest(const ChatTemplate& source, const Chat& chat, const ChatOptio
 
 /// Snippets that jinja2 renders and calm refuses by name.
 const std::set<std::string> refused{
-    "{{ '%s' % 'a' }}",   "{{ '{}'.format(1) }}",   "{{ 'a'.encode() }}",
-    "{{ 2 ** 3 }}",       "{{ 'É'.lower() }}",      "{{ [3, 1] | sort }}",
-    "{{ ''.__class__ }}", "{{ messages.__len__ }}", "{%- set sep = joiner -%}{{ n }}",
+#ifndef CALM_UTF8PROC
+    "{{ 'É'.lower() }}",
+    "{{ 'ÉA Straße Ω Ж' | lower }} {{ 'İ'.lower() }}",
+#endif
+    "{{ 'ΑΣ' | lower }}",
+    "{{ '%s' % 'a' }}",
+    "{{ '{}'.format(1) }}",
+    "{{ 'a'.encode() }}",
+    "{{ 2 ** 3 }}",
+    "{{ [3, 1] | sort }}",
+    "{{ ''.__class__ }}",
+    "{{ messages.__len__ }}",
+    "{%- set sep = joiner -%}{{ n }}",
+    "{{ ('a<' | safe) + '<' }}",
+    "{{ ('a<' | safe).upper() }}",
+    "{{ 'a<' | safe | upper }}",
+    "{{ ('a<' | safe)[0] }}",
+    "{{ ('a' | safe) * 2 }}",
 };
 
 }  // namespace

@@ -1,10 +1,13 @@
 /// \file  What stands behind "|". Names, arguments and results are jinja2's, but for `tojson`, which is transformers'.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -188,11 +191,36 @@ inline Value reversed(Machine& machine, const Value& v) {
   return machine.list({items->items.rbegin(), items->items.rend()}, List::iterator);
 }
 
+/// A dict's items in the order of their keys or values, in lower case unless told otherwise.
+inline Value sorted_items(Machine& machine, const Value& v, const Bound& args) {
+  if (!as_dict(v)) machine.fail("filter 'dictsort': expected a dict, found " + kind_of(v));
+  const std::string* by = args.text_or_none(1);
+  if (by && *by != "key" && *by != "value") args.fail("argument 'by': expected 'key' or 'value', found " + shown(*by));
+  const std::size_t part = by && *by == "value" ? 1 : 0;
+  std::vector<std::pair<Value, Value>> items;  // what it is sorted by, and the item
+  const Value pairs = dict_items(machine, *as_dict(v), List::list);
+  for (const Value& pair : as_list(pairs)->items) {
+    Value key = as_list(pair)->items[part];
+    if (as_text(key) && !args.flag(0)) key = machine.text(change_case(machine, *as_text(key), Case::lower));
+    items.emplace_back(std::move(key), pair);
+  }
+  const bool descends = args.flag(2);
+  std::stable_sort(items.begin(), items.end(), [&](const auto& a, const auto& b) {
+    return descends ? order(machine, b.first, a.first) < 0 : order(machine, a.first, b.first) < 0;
+  });
+  std::vector<Value> out;
+  for (auto& item : items) out.push_back(std::move(item.second));
+  return machine.list(std::move(out));
+}
+
 /// Filters that take a text, or what str() makes of a value; undefined if `name` is none of them.
 inline Value text_filter(Machine& machine, std::string_view name, const Value& v, const Arguments& given) {
   const auto bound = [&](std::initializer_list<std::string_view> names) {
     return Bound(machine, "filter " + shown(name), given, names);
   };
+  constexpr std::string_view of_text[] = {"trim", "string", "upper", "lower", "capitalize", "indent", "reverse"};
+  if (std::find(std::begin(of_text), std::end(of_text), name) != std::end(of_text))
+    require_plain(machine, v, "filter " + shown(name));
   if (name == "trim") {
     const Bound args = bound({"chars"});
     return machine.text(strip_python(machine, str(machine, v), args.text_or_none(0), true, true));
@@ -240,7 +268,7 @@ inline Value filter(Machine& machine, std::string_view name, const Value& v, con
   if (name == "int") return to_integer(machine, v, bound({"default"}));
   if (name == "float") return to_float(machine, v, bound({"default"}));
   if (name == "reverse") return bound({}), reversed(machine, v);
-  if (name == "safe") machine.unsupported("filter 'safe' inside of an expression");  // its texts add up in another way
+  if (name == "safe") return bound({}), SafeText{std::make_shared<const std::string>(str(machine, v))};
   if (name == "abs") {
     bound({});
     if (!as_number(v)) machine.fail("filter 'abs': expected a number, found " + kind_of(v));
@@ -253,6 +281,7 @@ inline Value filter(Machine& machine, std::string_view name, const Value& v, con
     if (!as_dict(v)) machine.fail("filter 'items': expected a dict, found " + kind_of(v));
     return dict_items(machine, *as_dict(v), List::iterator);
   }
+  if (name == "dictsort") return sorted_items(machine, v, bound({"case_sensitive", "by", "reverse"}));
   if (name == "map") return map(machine, v, given);
   if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr")
     return select(machine, name, v, given);

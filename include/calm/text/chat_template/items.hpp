@@ -50,6 +50,7 @@ inline Value item(Machine& machine, const Value& v, const Value& index) {
   }
   const auto number = as_integer(index);
   if (!number) return Undefined();
+  require_plain(machine, v, "an index");
   if (const std::string* text = as_text(v)) {
     machine.read(text->size());
     const std::int64_t i = from_front(*number, character_count(*text));

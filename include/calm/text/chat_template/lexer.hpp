@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "calm/text/chat_template/source.hpp"
+#include "calm/text/tokenizer/unicode.hpp"
 #include "calm/text/utf8.hpp"
 
 namespace calm::text::jinja {
@@ -233,16 +234,8 @@ class Lexer {
       fail(at, "expected " + std::to_string(digits) + " hexadecimal digits in the escape");
     for (const char c : hex) value = value << 4 | static_cast<char32_t>(is_digit(c) ? c - '0' : (c | 32) - 'a' + 10);
     if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) fail(at, "the escape stands for no character");
-    append_utf8(text, value);
+    text += detail::utf8_of(value);
     i_ += digits;
-  }
-  static void append_utf8(std::string& out, char32_t c) {
-    const auto put = [&](char32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
-    if (c < 0x80) return put(c);
-    if (c >= 0x10000) put(0xF0 | c >> 18);
-    if (c >= 0x800) put(c >= 0x10000 ? 0x80 | (c >> 12 & 0x3F) : 0xE0 | c >> 12);
-    put(c >= 0x800 ? 0x80 | (c >> 6 & 0x3F) : 0xC0 | c >> 6);
-    put(0x80 | (c & 0x3F));
   }
 
   const Source& source_;

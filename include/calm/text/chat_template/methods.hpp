@@ -194,6 +194,7 @@ inline Value call_dict_method(Machine& machine, const Dict& dict, std::string_vi
 
 /// v.name(given), for a text or dict.
 inline Value call_method(Machine& machine, const Value& v, std::string_view name, const Arguments& given) {
+  require_plain(machine, v, "a method");
   if (const std::string* text = as_text(v)) return call_text_method(machine, *text, name, given);
   if (const Dict* dict = as_dict(v)) return call_dict_method(machine, *dict, name, given);
   no_method(machine, v, name);

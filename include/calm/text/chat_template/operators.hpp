@@ -29,18 +29,23 @@ inline std::optional<double> as_number(const Value& v) {
   return {};
 }
 
+/// Fails for a text that the filter `safe` made.
+inline void require_plain(Machine& machine, const Value& v, const std::string& what) {
+  if (holds<SafeText>(v)) machine.unsupported(what + " on a text that the filter 'safe' made");
+}
+
 /// a == b.
 inline bool equal(Machine& machine, const Value& a, const Value& b) {
   machine.spend(1);
   if (const auto i = as_integer(a), j = as_integer(b); i && j) return *i == *j;
   if (const auto x = as_number(a), y = as_number(b); x && y) return *x == *y;
-  if (a.index() != b.index()) return false;
-  if (const std::string* s = as_text(a)) {
-    const std::string& t = *as_text(b);
-    if (s->size() != t.size()) return false;
+  const std::string *s = as_text(a), *t = as_text(b);
+  if (s && t) {
+    if (s->size() != t->size()) return false;
     machine.read(s->size());
-    return *s == t;
+    return *s == *t;
   }
+  if (a.index() != b.index()) return false;
   if (const List* list = as_list(a)) {
     const List& other = *as_list(b);
     if (list == &other) return true;
@@ -143,6 +148,8 @@ inline Value arithmetic(Machine& machine, std::string_view name, const Value& a,
   const auto i = as_integer(a), j = as_integer(b);
   const auto x = as_number(a), y = as_number(b);
   const char op = name[0];
+  require_plain(machine, a, "operator '" + std::string(name) + "'");
+  require_plain(machine, b, "operator '" + std::string(name) + "'");
   if (x && y && (op == '/' || op == '%') && *y == 0) machine.fail("divides by zero");
   if (i && j && name != "/") {
     std::int64_t out = 0;
@@ -215,6 +222,7 @@ inline Value slice(Machine& machine, const Value& v, const Value& begin, const V
     if (!as_integer(*bound) && !holds<None>(*bound))
       machine.fail("expected a whole number in a slice, found " + kind_of(*bound));
   }
+  require_plain(machine, v, "a slice");
   const auto first = as_integer(begin), last = as_integer(end), by = as_integer(step);
   if (by == 0) machine.fail("the step of a slice is 0");
   if (const std::string* text = as_text(v)) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "calm/text/chat_template/machine.hpp"
+#include "calm/text/tokenizer/unicode.hpp"
 #include "calm/text/utf8.hpp"
 
 namespace calm::text::jinja {
@@ -166,13 +167,27 @@ constexpr bool has_no_case(char32_t c) {
          (c >= 0x2E80 && c < 0xA640) || (c >= 0xAC00 && c < 0xFB00) || (c >= 0x1F300 && c < 0x40000);
 }
 
-/// str.lower(), upper(), title() and capitalize(), as far as only ASCII letters have a case.
+/// str.lower() of any text, by Unicode's tables. Sigma is refused: how it is written depends on its place in the word.
+inline std::string lower_case(Machine& machine, std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += code_point_at(text, i).bytes) {
+    const char32_t c = code_point_at(text, i).value;
+    if (c == 0x3A3) machine.unsupported("changing the case of 'Σ'");
+    for (const char32_t lower : detail::lower(c)) machine.append(out, detail::utf8_of(lower));
+  }
+  return out;
+}
+
+/// str.lower(), upper(), title() and capitalize(), as far as only ASCII letters have a case, or `lower_case` helps.
 inline std::string change_case(Machine& machine, std::string_view text, Case to) {
   machine.read(text.size());
   for (std::size_t i = 0; i < text.size(); i += code_point_at(text, i).bytes) {
     const char32_t c = code_point_at(text, i).value;
-    if (c >= 0x80 && !has_no_case(c))
-      machine.unsupported("changing the case of " + shown(text.substr(i, code_point_at(text, i).bytes)));
+    if (c < 0x80 || has_no_case(c)) continue;
+#ifdef CALM_UTF8PROC
+    if (to == Case::lower) return lower_case(machine, text);
+#endif
+    machine.unsupported("changing the case of " + shown(text.substr(i, code_point_at(text, i).bytes)));
   }
   std::string out(text);
   bool is_first = true;

@@ -89,10 +89,8 @@ class Renderer final : private Evaluator {
   }
 
   void print(const Statement& s) {
-    const Expression* printed = s.condition.get();
-    if (printed->kind == Expression::filter && printed->text == "safe") printed = printed->parts[0].get();
-    const Value v = evaluate(*printed);
-    machine_.at = printed->at;
+    const Value v = evaluate(*s.condition);
+    machine_.at = s.condition->at;
     append(machine_, *out_, v);
   }
 

@@ -29,10 +29,15 @@ struct Callable {
   const Statement* body = nullptr;  ///< of a macro
 };
 
+/// A text that the filter `safe` made. Python's escapes what is added to it, so it can do less than a text here.
+struct SafeText {
+  std::shared_ptr<const std::string> text;
+};
+
 /// A value. Texts, lists and dicts never change, so copies share them, and none can hold itself.
 using Value = std::variant<Undefined, None, bool, std::int64_t, double, std::shared_ptr<const std::string>,
                            std::shared_ptr<const List>, std::shared_ptr<const Dict>, Namespace*,
-                           std::shared_ptr<const Loop>, Callable>;
+                           std::shared_ptr<const Loop>, Callable, SafeText>;
 
 using Text = std::shared_ptr<const std::string>;
 using ListPtr = std::shared_ptr<const List>;
@@ -82,8 +87,9 @@ bool holds(const Value& v) {
 
 /// The text of a value, or null if it is none.
 inline const std::string* as_text(const Value& v) {
-  const Text* text = std::get_if<Text>(&v);
-  return text ? text->get() : nullptr;
+  if (const Text* text = std::get_if<Text>(&v)) return text->get();
+  const SafeText* safe = std::get_if<SafeText>(&v);
+  return safe ? safe->text.get() : nullptr;
 }
 inline const List* as_list(const Value& v) {
   const ListPtr* list = std::get_if<ListPtr>(&v);
@@ -107,9 +113,9 @@ inline std::string kind_of(const Value& v) {
     constexpr const char* kinds[] = {"a list", "a tuple", "a range", "a view of a dict", "an iterator"};
     return kinds[list->kind];
   }
-  constexpr const char* kinds[] = {"an undefined value", "none",   "a boolean", "a whole number",
-                                   "a number",           "a text", "a list",    "a dict",
-                                   "a namespace",        "a loop", "a function"};
+  constexpr const char* kinds[] = {"an undefined value", "none",   "a boolean",  "a whole number",
+                                   "a number",           "a text", "a list",     "a dict",
+                                   "a namespace",        "a loop", "a function", "a text"};
   return kinds[v.index()];
 }
 
