@@ -55,6 +55,25 @@ TEST_CASE("of named templates, the default is taken, and tool_use for chats with
                              "default, tool_use, rag"));
 }
 
+TEST_CASE("files of named templates, and the special tokens of older directories") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "additional_chat_templates");
+  put_contents(folder / "additional_chat_templates/tool_use.jinja", "tools {{ eos_token }}");
+  put_contents(folder / "additional_chat_templates/README.md", "{%");
+  CHECK(load_chat_template(folder / "", "tool_use")(chat) == "tools ");
+  CHECK_THROWS_WITH(load_chat_template(folder / ""), Contains("found tool_use"));
+  put_contents(folder / "chat_template.jinja", "plain");
+  put_contents(folder / config, R"({"chat_template": "unread", "eos_token": "</s>"})");
+  put_contents(folder / "special_tokens_map.json", R"({"eos_token": {"content": "<end>"}, "bos_token": "<s>"})");
+  const ChatTemplate loaded = load_chat_template(folder / "");
+  CHECK(loaded(chat) == "plain");
+  CHECK(loaded(Chat::from_json(R"({"messages": [], "tools": []})")) == "tools <end>");
+  CHECK(loaded.variable("bos_token") == "<s>");
+  put_contents(folder / config, R"({"eos_token": "</s>", "added_tokens_decoder": {}})");
+  CHECK(load_chat_template(folder / "").variable("eos_token") == "</s>");
+  CHECK(!load_chat_template(folder / "").variable("bos_token"));
+}
+
 TEST_CASE("directories without a template, and what is none, are refused by name") {
   const TemporaryFolder folder;
   CHECK(!has_chat_template(folder / ""));

@@ -8,7 +8,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include "calm/io/file.hpp"
 #include "calm/tensor/error.hpp"
 #include "calm/text/chat.hpp"
 #include "calm/text/chat_template/json_value.hpp"
