@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -45,6 +47,36 @@ void check_run(std::uint64_t seed, MakeSubject make) {
 }
 
 }  // namespace
+
+TEST_CASE("the compositions that are drawn have every kind, model and option") {
+  std::set<Kind> kinds;
+  std::set<std::size_t> anchors, augments, mixed;
+  std::set<std::pair<BridgeMask, BridgeGate>> masks_and_gates;
+  std::set<BridgeStart> starts;
+  std::array<std::set<bool>, 9> switches;
+  for (std::uint64_t type = 0; type < CALM_PROPERTY_TYPES; ++type) {
+    const Plan plan = draw_plan(type);
+    kinds.insert(plan.kind);
+    anchors.insert(plan.anchor);
+    for (std::size_t i = 0; i < plan.parts; ++i) {
+      const BridgeConfig& b = plan.bridge[i];
+      augments.insert(plan.augment[i]);
+      mixed.insert(b.mix);
+      masks_and_gates.emplace(b.mask, b.gate);
+      starts.insert(b.start);
+      const std::array on{b.rank > 0,        b.width > 0,         b.sink,           b.bias,            b.recency > 0,
+                          b.normalise_query, b.normalise_augment, b.normalise_keys, b.normalise_output};
+      for (std::size_t k = 0; k < on.size(); ++k) switches[k].insert(on[k]);
+    }
+  }
+  CHECK(kinds.size() == 7);
+  CHECK(anchors.size() == pool_size);
+  CHECK(augments.size() == pool_size);
+  CHECK(mixed.size() == 3);
+  CHECK(masks_and_gates.size() == 12);
+  CHECK(starts.size() == 2);
+  for (const auto& either : switches) CHECK(either.size() == 2);
+}
 
 void check_type(std::uint64_t type, MakeSubject make) {
   const auto s = make(type);
