@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/io/safetensors.hpp"
+#include "calm/text/utf8.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace calm;
@@ -157,6 +158,11 @@ TEST_CASE("names in messages cannot carry control characters or flood") {
   const std::string message = message_for(file_of("{\"\\u001b[2J" + std::string(5'000, 'x') + "\":0}", 0));
   CHECK(message.find('\x1b') == std::string::npos);
   CHECK(message.size() < 600);
+  std::string umlauts;
+  for (int i = 0; i < 100; ++i) umlauts += "\u00e4";
+  const std::string shortened = message_for(file_of("{\"a" + umlauts + "\":0}", 0));  // the 120th byte is half of one
+  CHECK(text::find_invalid_utf8(shortened) == std::string::npos);
+  CHECK(shortened.size() < 600);
 }
 
 TEST_CASE("every cut of a file is refused, and no altered byte of a header breaks the reader") {

@@ -83,12 +83,8 @@ inline bool checked_bytes(const std::vector<std::size_t>& shape, std::size_t bit
   return true;
 }
 
-/// A name from a file as it may stand in a message: in quotes, shortened, without control characters.
-inline std::string in_quotes(std::string_view name) {
-  std::string out = "'";
-  for (const char c : name.substr(0, 120)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  return out + (name.size() > 120 ? "...'" : "'");
-}
+/// A name from a file as it may stand in a message: in quotes, shortened, UTF-8, without control characters.
+CALM_INLINE std::string in_quotes(std::string_view name);
 
 /// "[2, 3]"
 template <class Extents>

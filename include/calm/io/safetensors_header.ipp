@@ -20,6 +20,13 @@ namespace calm::io {
 
 namespace detail {
 
+CALM_INLINE std::string in_quotes(std::string_view name) {
+  std::string out = "'";
+  for (const char c : text::repair_utf8(name.substr(0, 120)))
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  return out + (name.size() > 120 ? "...'" : "'");
+}
+
 /// Receives the JSON of a header piece by piece and refuses the first thing that may not stand there; nothing nests
 /// deeper than the format needs, so depth and memory are bounded.
 class HeaderHandler {
