@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/io/module_file.hpp"
+#include "calm/nn/cost.hpp"
 #include "calm/nn/initialise.hpp"
 #include "calm/nn/layout.hpp"
 #include "calm/nn/transformer.hpp"
@@ -30,6 +31,11 @@ struct Llama {  // as in reference_test.cpp
 };
 struct Tied {
   static constexpr nn::TransformerConfig config{.vocab = 37, .hidden = 16, .layers = 2, .heads = 2, .context = 12};
+};
+
+struct Wide {
+  static constexpr nn::TransformerConfig config{
+      .vocab = 256, .hidden = 128, .layers = 2, .heads = 2, .context = 12, .bias = true};
 };
 
 /// The root of the mean square of the error of the logits, as a part of theirs.
@@ -84,6 +90,19 @@ TEST_CASE("a packed model is saved as what it keeps, and has the digest of a mod
   nn::initialise(plain, {.deviation = 0.3});
   CHECK(io::weights_sha256(plain) != io::weights_sha256(packed));  // bf16 does not hold these
   std::filesystem::remove(path);
+}
+
+TEST_CASE("the bytes of a packed model are planned to the last") {
+  const auto taken = []<class S, class Mode>(S, Mode) {
+    const std::size_t before = CpuPool::instance().use().live;
+    nn::Transformer<S, float, Cpu, Mode> model;
+    nn::initialise(model, {.deviation = 0.3});
+    CHECK(CpuPool::instance().use().live - before == nn::transformer_bytes<S, float, Mode>());
+    return nn::transformer_bytes<S, float, Mode>();
+  };
+  CHECK(taken(Wide(), FrozenAs<bf16>()) < taken(Wide(), Frozen()) * 6 / 10);
+  taken(Llama(), FrozenAs<bf16>());
+  taken(Tied(), FrozenAs<float>());
 }
 
 TEST_CASE("a packed table is embedding and head at once") {

@@ -126,7 +126,7 @@ struct BridgeCost {
     return 2 * pooled_bytes(batch * capacity * keys * sizeof(T));
   }
   static constexpr std::size_t folded() {
-    return 2 * nn::linear_bytes(augment, keys, c.bias, sizeof(T));
+    return 2 * nn::linear_bytes<T, Frozen>(augment, keys, c.bias);
   }
 
   /// What the nodes keep, the two states themselves excepted: other links may share those.
@@ -260,11 +260,12 @@ constexpr Plan plan(std::size_t batch, std::size_t length) {
   Plan p{.batch = batch, .length = length, .at = &plan<Model>};
   p.anchor_parameters = Anchor::parameter_count;
   p.trainable_parameters = Model::trainable_parameters;
-  p.anchor_weights = nn::transformer_bytes<typename Anchor::spec, typename Model::value_type>();
+  p.anchor_weights = nn::transformer_bytes<typename Anchor::spec, typename Model::value_type, typename Anchor::mode>();
   detail::over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
     using Augment = typename B::augment_type;
     p.augment_parameters += Augment::parameter_count;
-    p.augment_weights += nn::trunk_bytes<typename Augment::spec, typename Model::value_type>(Augment::depth);
+    p.augment_weights +=
+        nn::trunk_bytes<typename Augment::spec, typename Model::value_type, typename Augment::mode>(Augment::depth);
     p.bridge_weights += B::links * Bridge::weights();
   });
   detail::count_flops<Model>(p);

@@ -9,6 +9,7 @@
 
 #include "calm/nn/config.hpp"
 #include "calm/tensor/dtype.hpp"
+#include "calm/tensor/packed_tensor.hpp"
 #include "calm/tensor/storage.hpp"
 
 namespace calm {
@@ -47,9 +48,22 @@ constexpr std::size_t widened_bytes(std::size_t rows, std::size_t in, std::size_
   return pooled_bytes(4 * rows * in) + (rows > 32 ? pooled_bytes(4 * in * out) : 0) + pooled_bytes(4 * rows * out);
 }
 
+/// A matrix of `Mode` in a model of `T`s.
+template <class T, class Mode>
+struct MatrixBytes {
+  constexpr std::size_t operator()(std::size_t out, std::size_t in) const { return pooled_bytes(out * in * sizeof(T)); }
+};
+template <class T, class Stored>
+struct MatrixBytes<T, FrozenAs<Stored>> {
+  constexpr std::size_t operator()(std::size_t out, std::size_t in) const {
+    return pooled_bytes(kernel::packed_words<Stored>(out, in) * sizeof(kernel::WordOf<Stored>));
+  }
+};
+
 /// One linear layer's weight and bias.
-constexpr std::size_t linear_bytes(std::size_t in, std::size_t out, bool bias, std::size_t element) {
-  return pooled_bytes(in * out * element) + (bias ? pooled_bytes(out * element) : 0);
+template <class T, class Mode>
+constexpr std::size_t linear_bytes(std::size_t in, std::size_t out, bool bias) {
+  return MatrixBytes<T, Mode>()(out, in) + (bias ? pooled_bytes(out * sizeof(T)) : 0);
 }
 
 /// A frozen block of model `S` in element type `T`.
@@ -67,13 +81,14 @@ struct BlockCost {
   static constexpr std::size_t products = hidden * (2 * queries + 2 * keys) + (gated ? 3 : 2) * hidden * inner;
 
   static constexpr std::size_t norm_weights() { return statistics * pooled_bytes(hidden * element); }
+  template <class Mode = Frozen>
   static constexpr std::size_t weights() {
-    return (c.post_norms ? 4 : 2) * norm_weights() + linear_bytes(hidden, queries, c.bias || c.qkv_bias, element) +
-           2 * linear_bytes(hidden, keys, c.bias || c.qkv_bias, element) +
+    return (c.post_norms ? 4 : 2) * norm_weights() + linear_bytes<T, Mode>(hidden, queries, c.bias || c.qkv_bias) +
+           2 * linear_bytes<T, Mode>(hidden, keys, c.bias || c.qkv_bias) +
            (c.qk_norm ? 2 * statistics * pooled_bytes(c.width_of_head() * element) : 0) +
-           linear_bytes(queries, hidden, c.bias, element) +
-           (gated ? 2 : 1) * linear_bytes(hidden, inner, c.bias, element) +
-           linear_bytes(inner, hidden, c.bias, element);
+           linear_bytes<T, Mode>(queries, hidden, c.bias) +
+           (gated ? 2 : 1) * linear_bytes<T, Mode>(hidden, inner, c.bias) +
+           linear_bytes<T, Mode>(inner, hidden, c.bias);
   }
   static constexpr std::size_t cache(std::size_t batch, std::size_t capacity) {
     return 2 * pooled_bytes(batch * capacity * keys * element);
@@ -135,19 +150,19 @@ constexpr double head_flops() {
 }
 
 /// The weights of the embedding and the first `depth` blocks.
-template <Spec S, class T>
+template <Spec S, class T, class Mode = Frozen>
 constexpr std::size_t trunk_bytes(std::size_t depth) {
   constexpr TransformerConfig c = S::config;
-  return pooled_bytes(c.vocab * c.hidden * sizeof(T)) +
-         (c.positions == PositionKind::learned ? pooled_bytes(c.context * c.hidden * sizeof(T)) : 0) +
-         depth * BlockCost<S, T>::weights();
+  constexpr MatrixBytes<T, Mode> matrix;
+  return matrix(c.vocab, c.hidden) + (c.positions == PositionKind::learned ? matrix(c.context, c.hidden) : 0) +
+         depth * BlockCost<S, T>::template weights<Mode>();
 }
 /// The weights of the whole model.
-template <Spec S, class T>
+template <Spec S, class T, class Mode = Frozen>
 constexpr std::size_t transformer_bytes() {
   constexpr TransformerConfig c = S::config;
-  return trunk_bytes<S, T>(c.layers) + BlockCost<S, T>::norm_weights() +
-         (c.tied_embeddings ? 0 : pooled_bytes(c.vocab * c.hidden * sizeof(T)));
+  return trunk_bytes<S, T, Mode>(c.layers) + BlockCost<S, T>::norm_weights() +
+         (c.tied_embeddings ? 0 : MatrixBytes<T, Mode>()(c.vocab, c.hidden));
 }
 
 }  // namespace nn

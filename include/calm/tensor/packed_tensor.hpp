@@ -27,9 +27,7 @@ class Packed {
   static_assert(std::is_same_v<Accumulator<Stored>, value_type>,
                 "calm::Packed: bf16 and float are kept for a model that computes in float, double for one in double");
   static constexpr std::size_t out = AxisOf<X, 0>::extent, in = AxisOf<X, 1>::extent;
-  /// Bytes, of which those behind the last output are zeros.
-  static constexpr std::size_t bytes =
-      kernel::panels_in(out) * kernel::panel_width * kernel::words_in<Stored>(in) * sizeof(kernel::WordOf<Stored>);
+  static constexpr std::size_t bytes = kernel::packed_words<Stored>(out, in) * sizeof(kernel::WordOf<Stored>);
 
   /// No memory at all.
   Packed() = default;

@@ -29,6 +29,11 @@ constexpr std::size_t words_in(std::size_t numbers) {
   return (numbers + numbers_in_word<T> - 1) / numbers_in_word<T>;
 }
 constexpr std::size_t panels_in(std::size_t columns) { return (columns + panel_width - 1) / panel_width; }
+/// How many words a packed weight takes; those of outputs that it lacks are zeros.
+template <class T>
+constexpr std::size_t packed_words(std::size_t out, std::size_t in) {
+  return panels_in(out) * panel_width * words_in<T>(in);
+}
 
 namespace detail {
 
@@ -112,7 +117,7 @@ using BitsOf = std::conditional_t<sizeof(Word) == 4, std::uint32_t, std::uint64_
 
 }  // namespace detail
 
-/// W: [out, in], `stride` from row to row, as panels.   to: panels_in(out) · words_in(in) · panel_width words
+/// W: [out, in], `stride` from row to row, as panels.   to: packed_words(out, in)
 template <class T>
 void pack_weight(Cpu, std::size_t out, std::size_t in, const Accumulator<T>* w, std::size_t stride, WordOf<T>* to) {
   using Word = WordOf<T>;
