@@ -1,7 +1,8 @@
 /// \file  calm's half of bench/peers/run: does what its input asks, one word a line, and answers with a line each.
 ///
-///     composition fp32|bf16 FOLDER
+///     composition fp32|packed|packed32 [FOLDER]
 ///
+/// Activations and bridges are in fp32; "packed" keeps the frozen weights in bf16, "packed32" in fp32, both in panels.
 /// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode.
 #include <cstddef>
 #include <ctime>
@@ -18,13 +19,14 @@ namespace {
 constexpr std::size_t texts = 4, length = 512, decoded = 128;
 using calm::Cpu;
 
-template <class T>
+template <class T, class Mode>
 class Peer {
-  using Model = typename bench::Pair<T, 6>::Model;
+  using Pair = bench::Pair<T, Mode>;
+  using Model = typename Pair::Model;
 
  public:
   explicit Peer(const std::string& folder) {
-    bench::Pair<T, 6>::initialise(*model_);
+    Pair::initialise(*model_);
     if (folder.empty()) return;
     calm::io::save_module(model_->anchor, folder + "/anchor.safetensors");
     calm::io::save_module(model_->augment, folder + "/augment.safetensors");
@@ -98,9 +100,9 @@ class Peer {
   calm::Index next_ = 0;
 };
 
-template <class T>
+template <class T, class Mode>
 void serve(const std::string& folder) {
-  Peer<T> peer(folder);
+  Peer<T, Mode> peer(folder);
   bench::serve({{"step", [&] { return peer.step(); }},
                 {"cached", [&] { return peer.cached(); }},
                 {"prefill", [&] { return peer.prefill(); }},
@@ -111,8 +113,10 @@ void serve(const std::string& folder) {
 
 int main(int argc, char** argv) {
   const std::string type = argc > 1 ? argv[1] : "fp32", folder = argc > 2 ? argv[2] : "";
-  if (type == "bf16")
-    serve<calm::bf16>(folder);
+  if (type == "packed")
+    serve<float, calm::FrozenAs<calm::bf16>>(folder);
+  else if (type == "packed32")
+    serve<float, calm::FrozenAs<float>>(folder);
   else
-    serve<float>(folder);
+    serve<float, calm::Frozen>(folder);
 }

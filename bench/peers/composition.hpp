@@ -18,12 +18,12 @@ struct Small {
       .vocab = 49152, .hidden = 384, .layers = 12, .heads = 6, .kv_heads = 3, .inner = 1024, .context = 4096};
 };
 
-/// `Links` links, elements of type T.
-template <class T, std::size_t Links>
+/// Elements of type T, the frozen weights kept as `Mode` says.
+template <class T, class Mode>
 struct Pair {
-  using Anchor = calm::nn::Transformer<Large, T, calm::Cpu>;
-  using Augment = calm::nn::Transformer<Small, T, calm::Cpu>;
-  using Model = calm::Compose<Anchor, Augment, calm::Uniform<Anchor, Augment, Links>, calm::bridge::Paper>;
+  using Anchor = calm::nn::Transformer<Large, T, calm::Cpu, Mode>;
+  using Augment = calm::nn::Transformer<Small, T, calm::Cpu, Mode>;
+  using Model = calm::Compose<Anchor, Augment, calm::Uniform<Anchor, Augment, 6>, calm::bridge::Paper>;
 
   static void initialise(Model& model) {
     calm::nn::initialise(model.anchor, {.seed = 1});
