@@ -99,6 +99,28 @@ TEMPLATE_TEST_CASE("a row has the same bits whatever rows stand beside it", "[pa
   }
 }
 
+#ifdef _OPENMP
+TEMPLATE_TEST_CASE("a packed product has the same bits on any number of threads", "[packed]", float, bf16) {
+  using T = TestType;
+  const std::size_t rows = 150, out = 400, in = 1400;
+  const auto w = random_numbers<T>(out * in, 1), x = random_numbers<T>(rows * in, 2),
+             dy = random_numbers<T>(rows * out, 3);
+  const auto words = packed<T>(out, in, w);
+  const int before = omp_get_max_threads();
+  std::vector<float> one_y, one_dx;
+  for (const int threads : {1, 2, 3, 8}) {
+    omp_set_num_threads(threads);
+    std::vector<float> y(rows * out), dx(rows * in);
+    kernel::multiply_packed<T>(Cpu{}, rows, out, in, x.data(), words.data(), false, y.data());
+    kernel::multiply_packed_transposed<T>(Cpu{}, rows, out, in, dy.data(), words.data(), false, dx.data());
+    if (threads == 1) one_y = y, one_dx = dx;
+    CHECK(y == one_y);
+    CHECK(dx == one_dx);
+  }
+  omp_set_num_threads(before);
+}
+#endif
+
 TEMPLATE_TEST_CASE("what is packed is read back, rounded", "[packed]", float, double, bf16) {
   using T = TestType;
   const std::size_t out = 45, in = 71;
