@@ -9,6 +9,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 packages=(g++ cmake ninja-build ccache libeigen3-dev libboost-dev nlohmann-json3-dev libssl-dev libcli11-dev
   libpcre2-dev libutf8proc-dev)
 
+# Threads that wait do not spin: on a busy machine small models would be many times slower.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+
 fail() {
   printf '%s: %s\n' "$0" "$*" >&2
   exit 1

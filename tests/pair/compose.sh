@@ -42,17 +42,20 @@ refuse() {
 # What is wrong is said before anything is compiled.
 refuse "no such directory" "$compose" models/stories models/none --out one
 refuse "--links 3:1: the augment has no layer 3" "$compose" models/stories models/sort --links 3:1 --out one
+refuse "--data none.jsonl: no such file" "$compose" models/stories models/sort --data none.jsonl --out one
+refuse "no config.json" "$compose" models models/sort --out one
 refuse "expected two directories" "$compose" models/stories --out one
 refuse "holds no composition" "$compose" --generate x --out none
 
 run=(--data sort.jsonl --held-out 8 --batch 4 --learning-rate 0.01 --warmup 2 --evaluate-every 5 --save-every 5)
 pair=(models/stories models/sort)
-expect "trained   30 steps" "$compose" "${pair[@]}" "${run[@]}" --links 2:4 --bridge local --steps 30 --out one
+expect "trained   30 steps" "$compose" "${pair[@]}" "${run[@]}" --links 2:4 --bridge local --steps 30 --out one --control
 grep -q "anchor alone .* 0.0 %" said || fail "the anchor alone sorts"
+grep -q "random augment .* %" said || fail "no control"
 [ "$(grep -c eval_loss one/metrics.jsonl)" = 6 ] || fail "six evaluations are expected in metrics.jsonl"
 
 mv one/bridge reference
-rm -r one/run one/run.json one/metrics.jsonl
+rm -r one/control one/run one/run.json one/metrics.jsonl
 echo 0 >code
 { "$compose" "${pair[@]}" "${run[@]}" --steps 30 --out one >interrupted 2>&1 || echo $? >code; } &
 until [ -s one/metrics.jsonl ]; do sleep 0.02; done

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,14 +13,10 @@
 #include "calm/text/tokenizer/tokenizer.hpp"
 #include "calm/text/utf8.hpp"
 #include "calm/train/evaluation.hpp"
+#include "tools/compose/report.hpp"
 #include "tools/generate/ends.hpp"
 
 namespace calm::programs {
-
-struct Scores {
-  double perplexity = 0;                ///< per token of the anchor
-  std::optional<double> exact_match{};  ///< share of the answers, greedily decoded; where each line has one answer
-};
 
 /// Measures one model on held-out examples.
 template <class Model>
@@ -53,6 +48,7 @@ class Evaluator {
     return static_cast<double>(right) / static_cast<double>(count);
   }
 
+  /// Passes take `batch` examples; the first `decoded` are decoded.
   Scores operator()(std::size_t batch, std::size_t decoded) const {
     Scores scores{text::perplexity(loss(batch), 1)};
     const auto has_one_answer = [](const train::Example& e) { return e.prompt > 0 && e.labels.empty(); };

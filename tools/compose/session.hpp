@@ -25,6 +25,7 @@
 #include "tools/compose/bounded_retokenizer.hpp"
 #include "tools/compose/data.hpp"
 #include "tools/compose/evaluate.hpp"
+#include "tools/compose/report.hpp"
 #include "tools/compose/run_record.hpp"
 #include "tools/compose/settings.hpp"
 #include "tools/generate/continue.hpp"
@@ -53,26 +54,30 @@ class Session {
       io::load(model_.augment, s_.augment);
   }
 
-  /// Trains bridges, or goes on with those of an earlier call, says what they bring, and saves them. Returns false if a
+  /// Trains bridges, or goes on with those of an earlier call, saves them, and says what they bring. Returns false if a
   /// signal ended it.
   bool train() {
     const Data data = read_data(s_, context, LineReader(s_.anchor, tokenizer_, ends_));
     say(data);
-    begin_run();
-    model_.initialise_bridges(s_.seed);
     const Evaluator<Model> evaluate(model_, tokenizer_, ends_, data.held_out);
-    const train::FitResult result = fit(data, evaluate);
-    if (!result.finished) {
-      std::cout << "interrupted behind step " << result.steps << " of " << s_.steps
-                << "; the same command goes on from there\n";
-      return false;
+    const train::FitResult result = run(data, evaluate);
+    if (!result.finished) return false;
+    std::vector<Row> rows{{"anchor alone", "anchor", evaluate.of_anchor(s_.batch, s_.evaluated)},
+                          {"composed", "composed", evaluate(s_.batch, s_.evaluated)}};
+    save_bridges(result, rows);
+    if (s_.control) {
+      Session other(control_of(s_));
+      const Evaluator<Model> evaluate_other(other.model_, tokenizer_, ends_, data.held_out);
+      if (!other.run(data, evaluate_other).finished) return false;
+      rows.insert(rows.begin() + 1, {"random augment", "random_augment", evaluate_other(s_.batch, s_.evaluated)});
     }
-    std::cout << "trained   " << result.steps << " steps";
-    if (result.best_step > 0) std::cout << ", the bridges of step " << result.best_step << " kept";
-    std::printf(" (%.1f s)\n", result.seconds);
-    const Scores anchor = evaluate.of_anchor(s_.batch, s_.evaluated), composed = evaluate(s_.batch, s_.evaluated);
-    say(data, anchor, composed);
-    save(result, anchor, composed);
+    std::cout << '\n' << table_of(rows);
+    if (rows[0].scores.exact_match && s_.evaluated < data.held_out.size())
+      std::cout << "(exact match of the first " << s_.evaluated << " of them)\n";
+    nlohmann::ordered_json json{{"steps", result.steps}, {"trainable_parameters", Model::trainable_parameters}};
+    json.update(json_of(rows));
+    io::write_file_atomically(s_.out + "/results.json", json.dump(2) + "\n");
+    std::cout << "saved     " << s_.out << "/bridge\n" << std::flush;
     return true;
   }
 
@@ -95,7 +100,15 @@ class Session {
   static constexpr std::size_t context =
       own_tokenizer ? Model::spec::config.context : std::min(Model::spec::config.context, augment_context);
 
-  void begin_run() const {
+  /// The same with an augment that knows nothing, in a folder within.
+  static ComposeSettings control_of(ComposeSettings s) {
+    s.random_augment = true;
+    s.out += "/control";
+    return s;
+  }
+
+  /// Trains bridges in this session's folder.
+  train::FitResult run(const Data& data, const Evaluator<Model>& evaluate) {
     namespace fs = std::filesystem;
     if (s_.fresh) {
       for (const char* name : {"/run", "/run.json", "/metrics.jsonl"}) fs::remove_all(s_.out + name);
@@ -103,6 +116,17 @@ class Session {
     fs::create_directories(s_.out);
     require_same_run(s_.out + "/run.json", run_record(s_, calm::detail::links_text<typename Branch::map>(),
                                                       calm::detail::options_text<typename Branch::bridge_type>()));
+    model_.initialise_bridges(s_.seed);
+    const train::FitResult result = fit(data, evaluate);
+    std::cout << (result.finished ? s_.random_augment ? "control   " : "trained   " : "interrupted behind step ");
+    if (!result.finished) {
+      std::cout << result.steps << " of " << s_.steps << "; the same command goes on from there\n";
+      return result;
+    }
+    std::cout << result.steps << " steps";
+    if (result.best_step > 0) std::cout << ", the bridges of step " << result.best_step << " kept";
+    std::printf(" (%.1f s)\n", result.seconds);
+    return result;
   }
 
   train::FitResult fit(const Data& data, const Evaluator<Model>& evaluate) {
@@ -144,33 +168,13 @@ class Session {
               << std::flush;
   }
 
-  void say(const Data& data, const Scores& anchor, const Scores& composed) const {
-    const bool exact = anchor.exact_match.has_value();
-    std::printf("\n%-14s  %12s%s\n", "held out", "perplexity", exact ? "   exact match" : "");
-    for (const auto& [name, scores] : {std::pair{"anchor alone", &anchor}, std::pair{"composed", &composed}}) {
-      std::printf("%-14s  %12.4g", name, scores->perplexity);
-      if (exact) std::printf("  %10.1f %%", 100 * *scores->exact_match);
-      std::printf("\n");
-    }
-    if (exact && s_.evaluated < data.held_out.size())
-      std::printf("(exact match of the first %zu of them)\n", s_.evaluated);
-  }
-
-  void save(const train::FitResult& result, const Scores& anchor, const Scores& composed) {
+  void save_bridges(const train::FitResult& result, const std::vector<Row>& rows) {
     const auto name = [](const std::string& folder) {
       return std::filesystem::path(folder + "/").parent_path().filename().string();
     };
-    std::string about = "Trained for " + std::to_string(result.steps) + " steps on " + name(s_.data) + ". ";
-    about.append("Held out, the anchor's perplexity is ").append(std::to_string(anchor.perplexity));
-    about.append(", the composition's ").append(std::to_string(composed.perplexity)).append(".");
+    std::string about = "Trained for " + std::to_string(result.steps) + " steps on " + name(s_.data) + ".\n\n```\n";
+    about.append(table_of(rows)).append("```");
     save_bridge_directory(model_, s_.out + "/bridge", {name(s_.anchor), name(s_.augment), about});
-    nlohmann::ordered_json json{{"steps", result.steps}, {"trainable_parameters", Model::trainable_parameters}};
-    for (const auto& [key, scores] : {std::pair{"anchor", &anchor}, std::pair{"composed", &composed}}) {
-      json[key]["perplexity"] = scores->perplexity;
-      if (scores->exact_match) json[key]["exact_match"] = *scores->exact_match;
-    }
-    io::write_file_atomically(s_.out + "/results.json", json.dump(2) + "\n");
-    std::cout << "saved     " << s_.out << "/bridge\n" << std::flush;
   }
 
   ComposeSettings s_;

@@ -14,7 +14,8 @@ namespace calm::programs {
 
 struct ComposeSettings {
   std::string anchor, augment, out = "composed", data;
-  bool random_augment = false;
+  bool control = false;
+  bool random_augment = false;  ///< a control's; not of the command line
 
   double held_out = 0.1;       ///< share of the lines; 1 or more: their number
   std::size_t max_length = 0;  ///< tokens of a line; 0: the anchor's context
@@ -55,7 +56,7 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
   number("--save-every", s.save_every, "steps between checkpoints; 0: only when interrupted");
   number("--patience", s.patience, "such losses without a better one before training stops; 0: it never does");
   number("--evaluated", s.evaluated, "held-out lines that are decoded for exact match, at most");
-  app.add_flag("--random-augment", s.random_augment, "a control: an augment of the same shape that knows nothing");
+  app.add_flag("--control", s.control, "train bridges to an augment of random weights, too, and compare");
   app.add_flag("--fresh", s.fresh, "train anew, whatever is in --out");
   app.add_option("--generate", s.prompts, "a prompt to continue with the bridges; may be given several times")
       ->expected(1);
