@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "calm/compose/link_place.hpp"
 #include "calm/compose/pass.hpp"
@@ -49,6 +50,8 @@ A weigh(A* scores, const kernel::detail::KeyBounds& bounds, const A* sink) {
 /// h: [Batch, Time, Hidden<Anchor>]; source: [Batch, Source, Hidden<Augment>], or an array of layers to be mixed.
 template <class Bridge, Operand H, class From, class Device>
 auto bridge_attention(const Bridge& bridge, const H& h, const From& source, const KeyIntervals<Device>& seen) {
+  static_assert(std::is_same_v<Device, Cpu>,
+                "calm::attention_weights: the scores are computed on the host; load the models on calm::Cpu");
   static_assert(requires { Bridge::config; },
                 "calm::bridge_attention: the attention of a bridge of your own is not known; only of those with a "
                 "BridgeConfig");

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "calm/compose/bridge_config.hpp"
@@ -216,6 +217,8 @@ std::vector<LinkReport> reports_at_rest(Model& model, std::uint64_t seed) {
 template <class Model>
 Inspection inspect(Model& model, const nn::Tokens<typename Model::device>& tokens,
                    const nn::Layout<typename Model::device>& layout, std::uint64_t seed = 0) {
+  static_assert(std::is_same_v<typename Model::device, Cpu>,
+                "calm::inspect: states are looked at on the host; load the models on calm::Cpu");
   using Device = typename Model::device;
   Inspection all{detail::reports_at_rest(model, seed)};
   model.observed_states(tokens, layout, [&](auto b) {

@@ -123,6 +123,8 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
 /// to the layers that are read; another composition is refused by an `Error`.
 template <class Model>
 class FeatureCache {
+  static_assert(std::is_same_v<typename Model::device, Cpu>,
+                "calm::train::FeatureCache: features are kept on the host; the models must be on calm::Cpu");
   static_assert(detail::reads_one_way<Model>,
                 "calm::train::FeatureCache: an augment of a TwoWay reads the anchor, so training changes its states");
   static_assert(detail::reads_anchor_tokens<Model>,

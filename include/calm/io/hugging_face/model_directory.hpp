@@ -119,7 +119,7 @@ void load_parameters(M& module, Checkpoint& checkpoint) {
     const typename X::shape_type shape;
     const std::size_t rows = shape.extent(0), columns = shape.size() / rows;
     auto part = checkpoint.template read<typename X::value_type>(path, rows, columns);
-    X x(std::move(part.storage), part.data, shape);
+    const auto x = move_to<typename X::device>(OnDevice<X, Cpu>(std::move(part.storage), part.data, shape));
     parameter.assign(P::trainable ? x.clone() : x);  // mapped memory is read-only
   });
 }

@@ -42,11 +42,14 @@ class SharedPool {
     {
       const std::lock_guard lock(mutex_);
       auto& blocks = free_[size];
-      if (!blocks.empty() && cudaEventQuery(blocks.front().passed) == cudaSuccess) {
-        const Block block = blocks.front();
-        blocks.pop_front();
-        events_.push_back(block.passed);
-        return block.memory;
+      if (!blocks.empty()) {
+        if (cudaEventQuery(blocks.front().passed) == cudaSuccess) {
+          const Block block = blocks.front();
+          blocks.pop_front();
+          events_.push_back(block.passed);
+          return block.memory;
+        }
+        cudaGetLastError();  // "not ready" is no error of the next launch
       }
     }
     void* memory = nullptr;
@@ -192,6 +195,7 @@ struct Product {
   kernel::Op op_a, op_b;
   bool accumulate;
   std::size_t m, n, k, a_stride, b_stride, c_stride;
+  std::uint32_t alignment;  ///< of all three matrices, in bytes
 
   friend auto operator<=>(const Product&, const Product&) = default;
 
@@ -227,11 +231,9 @@ struct Plan {
     const std::size_t workspace = Context::workspace_bytes;
     check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                                sizeof(workspace)), what);
-    // Tensors begin at 16 bytes at least; a part of one (a text of a batch) may not.
-    const std::uint32_t alignment = 4;
     for (const auto side : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-      check(cublasLtMatmulPreferenceSetAttribute(preference, side, &alignment, sizeof(alignment)), what);
+      check(cublasLtMatmulPreferenceSetAttribute(preference, side, &p.alignment, sizeof(p.alignment)), what);
     }
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
@@ -251,6 +253,13 @@ inline const Plan& plan_for(const Product& p) {
   const std::lock_guard lock(mutex);
   const auto place = plans->find(p);
   return place != plans->end() ? place->second : plans->try_emplace(p, p).first->second;
+}
+
+/// The largest power of two, up to 256, that divides all three addresses: the fast algorithms want 16 at least.
+inline std::uint32_t alignment_of(const void* a, const void* b, const void* c) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
+                    reinterpret_cast<std::uintptr_t>(c) | 256;
+  return static_cast<std::uint32_t>(bits & (~bits + 1));
 }
 
 template <class A>
@@ -283,7 +292,8 @@ void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {
 #define CALM_GEMM(A, T, R, TYPE, RESULT, COMPUTE, SCALE)                                                           \
   void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha, MatrixRef<const T> a,    \
             MatrixRef<const T> b, bool accumulate, MatrixRef<R> c) {                                               \
-    cuda::multiply<A>({TYPE, RESULT, COMPUTE, SCALE, op_a, op_b, accumulate, m, n, k, a.stride, b.stride, c.stride}, \
+    cuda::multiply<A>({TYPE, RESULT, COMPUTE, SCALE, op_a, op_b, accumulate, m, n, k, a.stride, b.stride, c.stride, \
+                       cuda::alignment_of(a.data, b.data, c.data)},                                                \
                       alpha, a.data, b.data, c.data);                                                              \
   }
 CALM_GEMM(float, float, float, CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F)

@@ -1,0 +1,175 @@
+// The kernels one by one, in the shapes of 8 texts of 2048 tokens of a model as wide as Gemma 2B, in bf16.
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "calm/tensor.hpp"
+#include "measure.hpp"
+
+namespace {
+
+using calm::bf16;
+using calm::Cuda;
+using calm::Index;
+
+template <std::size_t N, int Tag = 0>
+struct Extent {
+  static constexpr std::size_t extent = N;
+};
+struct Any {
+  static constexpr std::size_t extent = calm::dynamic;
+};
+template <class T>
+using Flat = calm::Tensor<T, Cuda, Any>;
+
+constexpr std::size_t tokens = 8 * 2048, hidden = 2048, inner = 16384, vocab = 256000;
+constexpr double tera = 1e-12;
+
+/// Numbers that look random, so that the device switches as many transistors as it does in earnest.
+template <class T>
+Flat<T> some(std::size_t n) {
+  std::vector<T> values(std::min<std::size_t>(n, 1 << 20));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<T>(calm::random_uniform({1, 2}, i) - 0.5f);
+  }
+  Flat<T> x{calm::Shape<Any>(n)};
+  for (std::size_t at = 0; at < n; at += values.size()) {
+    calm::kernel::copy_from_host(Cuda{}, std::min(values.size(), n - at) * sizeof(T), values.data(),
+                                 x.mutable_data() + at);
+  }
+  return x;
+}
+
+double copy_ceiling() {
+  const std::size_t bytes = std::size_t{1} << 30;
+  auto from = some<float>(bytes / 4), to = some<float>(bytes / 4);
+  const double seconds = speed::seconds_of([&] {
+    cudaMemcpyAsync(to.mutable_data(), from.data(), bytes, cudaMemcpyDeviceToDevice, nullptr);
+    cudaStreamSynchronize(nullptr);
+  });
+  return speed::report("ceiling: copy of 1 GiB", seconds, 2 * static_cast<double>(bytes) * tera, "TB/s", 0);
+}
+
+double product(const char* name, calm::kernel::Op a_op, calm::kernel::Op b_op, std::size_t m, std::size_t n,
+               std::size_t k, double ceiling) {
+  const bool a_turned = a_op == calm::kernel::Op::transpose, b_turned = b_op == calm::kernel::Op::transpose;
+  const auto a = some<bf16>(m * k), b = some<bf16>(k * n);
+  auto c = some<bf16>(m * n);
+  const double seconds = speed::seconds_of([&] {
+    calm::kernel::gemm(Cuda{}, a_op, b_op, m, n, k, 1.0f, {a.data(), a_turned ? m : k}, {b.data(), b_turned ? k : n},
+                       false, {c.mutable_data(), n});
+  });
+  const double flops = 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  return speed::report(name, seconds, flops * tera, "TFLOP/s", ceiling);
+}
+
+void products(double ceiling) {
+  using enum calm::kernel::Op;
+  product("x W^T, 2048 -> 16384", none, transpose, tokens, inner, hidden, ceiling);
+  product("x W^T, 16384 -> 2048", none, transpose, tokens, hidden, inner, ceiling);
+  product("x W^T, 2048 -> 2048", none, transpose, tokens, hidden, hidden, ceiling);
+  product("x W^T, 2048 -> 256", none, transpose, tokens, 256, hidden, ceiling);
+  product("dy W, 16384 -> 2048", none, none, tokens, hidden, inner, ceiling);
+  product("dy^T x, 2048 x 2048", transpose, none, hidden, hidden, tokens, ceiling);
+}
+
+void one_row(double ceiling) {
+  const auto w = some<bf16>(inner * hidden), x = some<bf16>(hidden);
+  auto y = some<bf16>(inner);
+  const double seconds = speed::seconds_of([&] {
+    using enum calm::kernel::Op;
+    calm::kernel::gemm(Cuda{}, none, transpose, 1, inner, hidden, 1.0f, {x.data(), hidden}, {w.data(), hidden}, false,
+                       {y.mutable_data(), inner});
+  });
+  speed::report("one row, 2048 -> 16384", seconds, 2.0 * inner * hidden * tera, "TB/s", ceiling);
+}
+
+/// Kernels bound by memory: `bytes` per element of tokens × hidden.
+template <class F>
+void sweep(const char* name, double bytes, double ceiling, const F& once) {
+  speed::report(name, speed::seconds_of(once), bytes * tokens * hidden * tera, "TB/s", ceiling);
+}
+
+void sweeps(double ceiling) {
+  using namespace calm;
+  const std::size_t n = tokens * hidden;
+  const auto x = some<bf16>(n), y = some<bf16>(n), w = some<bf16>(hidden);
+  auto z = some<bf16>(n);
+  auto s = some<float>(tokens);
+  bf16* const to = z.mutable_data();
+  const Cuda d;
+  sweep("fill", 2, ceiling, [&] { kernel::fill(d, n, bf16(1.0f), to); });
+  sweep("copy", 4, ceiling, [&] { kernel::copy(d, n, x.data(), to); });
+  sweep("x + y", 6, ceiling, [&] { kernel::add_scaled(d, n, 0, x.data(), y.data(), 1, to); });
+  sweep("gate", 6, ceiling, [&] { kernel::gate(d, kernel::Activation::gelu_tanh, n, x.data(), y.data(), to); });
+  sweep("gate_backward", 10, ceiling, [&] {
+    kernel::gate_backward(d, kernel::Activation::gelu_tanh, n, x.data(), y.data(), x.data(), to);
+  });
+  sweep("rms_norm", 4, ceiling, [&] {
+    kernel::rms_norm(d, tokens, hidden, x.data(), w.data(), 1, 1e-6, to, s.mutable_data());
+  });
+  sweep("rms_norm_backward", 8, ceiling, [&] {
+    kernel::rms_norm_backward(d, tokens, hidden, x.data(), w.data(), 1, s.data(), y.data(), to);
+  });
+  sweep("norm_weight_gradient", 4, ceiling, [&] {
+    auto dw = w.clone();
+    kernel::norm_weight_gradient<bf16>(d, tokens, hidden, x.data(), nullptr, s.data(), y.data(), dw.mutable_data());
+  });
+  sweep("softmax", 4, ceiling, [&] { kernel::softmax(d, tokens, hidden, x.data(), to); });
+  auto m = some<float>(n), v = Flat<float>::zeros(Shape<Any>(n)), master = some<float>(n);
+  const kernel::AdamWStep<float> step{1, 0.9f, 0.999f, 1, 1e-3f, 1, 1e-8f};
+  sweep("adamw with exact copies", 30, ceiling, [&] {
+    kernel::adamw(d, n, step, x.data(), m.mutable_data(), v.mutable_data(), master.mutable_data(), to);
+  });
+}
+
+template <std::size_t H, std::size_t K, std::size_t W>
+void attention(const char* forward, const char* backward, double ceiling) {
+  using namespace calm;
+  const std::size_t batch = 8, time = 2048;
+  const kernel::AttentionExtents e{batch, time, time, H, K, W};
+  const auto q = some<bf16>(batch * time * H * W), k = some<bf16>(batch * time * K * W), v = k.clone();
+  auto out = q.clone(), dq = q.clone(), dk = k.clone(), dv = k.clone();
+  auto lse = some<float>(batch * time * H);
+  Tensor<Index, Cuda, Batch, Time> end(Shape<Batch, Time>(batch, time));
+  for (std::size_t i = 0; i < end.size(); ++i) end.mutable_data()[i] = static_cast<Index>(i % time) + 1;
+  const kernel::AttentionRule<float> rule{nullptr, end.data(), nullptr, nullptr, 0.1f, 0};
+  const double flops = 4.0 * batch * H * W * time * time / 2;
+  speed::report(forward, speed::seconds_of([&] {
+    kernel::attention(Cuda{}, e, rule, q.data(), k.data(), v.data(), static_cast<const bf16*>(nullptr),
+                      out.mutable_data(), lse.mutable_data());
+  }), flops * tera, "TFLOP/s", ceiling);
+  speed::report(backward, speed::seconds_of([&] {
+    kernel::attention_backward(Cuda{}, e, rule, q.data(), k.data(), v.data(), out.data(), lse.data(), q.data(),
+                               dq.mutable_data(), dk.mutable_data(), dv.mutable_data());
+  }), 2.5 * flops * tera, "TFLOP/s", ceiling);
+}
+
+void cross_entropy(double ceiling) {
+  using namespace calm;
+  const std::size_t rows = 4096;
+  const auto x = some<bf16>(rows * hidden), w = some<bf16>(vocab * hidden);
+  auto dx = x.clone(), loss = some<bf16>(1);
+  Tensor<Index, Cuda, Any> index{Shape<Any>(rows)};
+  for (std::size_t i = 0; i < rows; ++i) index.mutable_data()[i] = static_cast<Index>(i);
+  const double seconds = speed::seconds_of([&] {
+    kernel::linear_cross_entropy(Cuda{}, rows, hidden, vocab, index.data(), index.data(), x.data(), w.data(),
+                                 dx.mutable_data(), static_cast<float*>(nullptr), 0, loss.mutable_data());
+  });
+  speed::report("cross-entropy and dx, 4096 rows", seconds, 4.0 * rows * hidden * vocab * tera, "TFLOP/s", ceiling);
+}
+
+}  // namespace
+
+void measure_kernels() {
+  using enum calm::kernel::Op;
+  const double memory = copy_ceiling();
+  const double arithmetic = product("ceiling: bf16 product, 8192^3", none, transpose, 8192, 8192, 8192, 0);
+  products(arithmetic);
+  one_row(memory);
+  sweeps(memory);
+  cross_entropy(arithmetic);
+  attention<8, 1, 256>("attention, 8 heads of 256", "attention backward, 8 heads of 256", arithmetic);
+  attention<16, 16, 128>("attention, 16 heads of 128", "attention backward, 16 heads of 128", arithmetic);
+}
