@@ -45,8 +45,10 @@ inline Json merges_of(const std::vector<std::string>& pieces, const text::detail
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (model.pieces[i].type == text::detail::SentencePieceEntry::normal) order.push_back(i);
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return model.pieces[a].score > model.pieces[b].score; });
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const float left = model.pieces[a].score, right = model.pieces[b].score;
+    return left != right ? left > right : a < b;
+  });
   Json merges = Json::array();
   for (const std::size_t i : order) {
     const std::string& piece = pieces[i];
