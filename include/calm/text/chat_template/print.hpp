@@ -82,7 +82,11 @@ class Printer {
     if (const bool* b = std::get_if<bool>(&v)) return add(*b ? "True" : "False");
     if (const auto* i = std::get_if<std::int64_t>(&v)) return add(std::to_string(*i));
     if (const double* d = std::get_if<double>(&v)) return add(print_float(*d));
-    if (const std::string* text = as_text(v)) return repr(*text);
+    if (const std::string* text = as_text(v)) {
+      if (holds<SafeText>(v)) add("Markup(");
+      repr(*text);
+      return holds<SafeText>(v) ? add(")") : void();
+    }
     const List* list = as_list(v);
     if (list && list->kind <= List::tuple) return repr(*list);
     if (const Dict* dict = as_dict(v)) return repr(*dict);
