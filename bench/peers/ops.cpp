@@ -4,7 +4,9 @@
 /// heads, 4 texts of 512; 49 152 tokens. "…_gradient" is forward and backward, the gradient of the input alone, from
 /// zero, as a frozen model needs it.
 #include <cstddef>
+#include <new>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <calm/tensor.hpp>
@@ -22,16 +24,27 @@ constexpr std::size_t rows = 2048, width = 576, inner = 1536, vocab = 49152;
 constexpr kernel::AttentionExtents texts{4, 512, 512, 9, 3, 64};
 constexpr std::size_t repeats = 20;
 
+/// Memory as tensors have it, aligned to a cache line.
+template <class T>
+struct Aligned {
+  using value_type = T;
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const Aligned&) const = default;
+};
+template <class T>
+using Numbers = std::vector<T, Aligned<T>>;
+
 /// Element i is ((i + seed) · 7919 mod 2048) / 1024 - 1.
 template <class T>
-std::vector<T> numbers(std::size_t n, std::size_t seed) {
-  std::vector<T> x(n);
+Numbers<T> numbers(std::size_t n, std::size_t seed) {
+  Numbers<T> x(n);
   for (std::size_t i = 0; i < n; ++i)
     x[i] = static_cast<T>(static_cast<float>((i + seed) * 7919 % 2048) / 1024.0f - 1.0f);
   return x;
 }
 template <class T>
-double sum(const std::vector<T>& x) {
+double sum(const Numbers<T>& x) {
   double total = 0;
   for (const T& value : x) total += std::abs(static_cast<double>(static_cast<float>(value)));
   return total / static_cast<double>(x.size());
@@ -108,13 +121,15 @@ class Ops {
     });
     return sum(dq_) + sum(dk_) + sum(dv_);
   }
-  /// Loss and gradient of 1024 rows, the projection included; once.
+  /// Loss and gradient of 1024 rows, the projection included; once. In bf16 as a packed model has it: its table.
   double cross_entropy_gradient() {
-    using Rows = calm::Tensor<T, Cpu, calm::Batch, calm::Time, Width>;
-    static const auto table = calm::Tensor<T, Cpu, Vocab, Width>::from({}, numbers<T>(vocab * width, 1).data());
+    using Rows = calm::Tensor<A, Cpu, calm::Batch, calm::Time, Width>;
+    using Table = calm::Tensor<A, Cpu, Vocab, Width>;
+    using Kept = std::conditional_t<std::is_same_v<T, A>, Table, calm::Packed<T, Table>>;
+    static const Kept table(Table::from({}, numbers<A>(vocab * width, 1).data()));
     static calm::TrainableParameter<Rows> x = [&] {
       calm::TrainableParameter<Rows> p;
-      p.assign(Rows::from(typename Rows::shape_type(1, 1024), x_.data()));
+      p.assign(Rows::from(typename Rows::shape_type(1, 1024), numbers<A>(1024 * width, 1).data()));
       return p;
     }();
     const auto targets =
@@ -130,8 +145,8 @@ class Ops {
   /// 8 million parameters; in bf16 with their exact copies.
   double adamw() {
     constexpr std::size_t n = std::size_t{8} << 20;
-    static std::vector<T> x = numbers<T>(n, 3), g = numbers<T>(n, 4);
-    static std::vector<A> m(n), v(n), master(numbers<A>(n, 3));
+    static Numbers<T> x = numbers<T>(n, 3), g = numbers<T>(n, 4);
+    static Numbers<A> m(n), v(n), master(numbers<A>(n, 3));
     const kernel::AdamWStep<A> step{1, A(0.9), A(0.999), A(1 - 1e-6), A(1e-3), A(0.0316), A(1e-8)};
     A* exact = std::is_same_v<T, A> ? nullptr : master.data();
     for (int i = 0; i < 4; ++i) kernel::adamw(Cpu{}, n, step, g.data(), m.data(), v.data(), exact, x.data());
@@ -156,14 +171,14 @@ class Ops {
     return r;
   }
 
-  std::vector<T> x_ = numbers<T>(rows * width, 1), weight_ = numbers<T>(width, 2), bias_ = numbers<T>(width, 3),
-                 y_ = x_, dx_ = x_, weight_rows_ = numbers<T>(rows * width, 5);
-  std::vector<A> statistics_ = std::vector<A>(2 * rows);
-  std::vector<T> gate_ = numbers<T>(rows * inner, 1), up_ = numbers<T>(rows * inner, 2), product_ = up_, dgate_ = up_,
-                 dup_ = up_;
-  std::vector<T> q_ = numbers<T>(rows * width, 1), k_ = numbers<T>(rows * width / 3, 2),
-                 v_ = numbers<T>(rows * width / 3, 3), out_ = q_, dq_ = q_, dk_ = k_, dv_ = v_;
-  std::vector<A> lse_ = std::vector<A>(rows * 9);
+  Numbers<T> x_ = numbers<T>(rows * width, 1), weight_ = numbers<T>(width, 2), bias_ = numbers<T>(width, 3), y_ = x_,
+             dx_ = x_, weight_rows_ = numbers<T>(rows * width, 5);
+  Numbers<A> statistics_ = Numbers<A>(2 * rows);
+  Numbers<T> gate_ = numbers<T>(rows * inner, 1), up_ = numbers<T>(rows * inner, 2), product_ = up_, dgate_ = up_,
+             dup_ = up_;
+  Numbers<T> q_ = numbers<T>(rows * width, 1), k_ = numbers<T>(rows * width / 3, 2),
+             v_ = numbers<T>(rows * width / 3, 3), out_ = q_, dq_ = q_, dk_ = k_, dv_ = v_;
+  Numbers<A> lse_ = Numbers<A>(rows * 9);
   std::vector<Index> end_ = [] {
     std::vector<Index> e;
     for (std::size_t i = 0; i < rows; ++i) e.push_back(static_cast<Index>(i % 512 + 1));
