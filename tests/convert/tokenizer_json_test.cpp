@@ -17,8 +17,9 @@ using Catch::Contains;
 
 /// Words of the stories, digits, blanks in a row, and characters that have no piece.
 std::string random_text(std::mt19937& random) {
-  static const std::vector<std::string> parts{"Once", " upon", " a",     " time", "Lily", "\n", " ", "  ", "日", ",", "x",
-                                              "\"",   "7",     "<0x41>", "é",     "“",    "ß",  "😀", "\t", "the", "ing"};
+  static const std::vector<std::string> parts{"Once", " upon", " a",     " time", "Lily", "\n", " ",   "  ",
+                                              ",",    "x",     "\"",     "7",     "“",    "ß",  "日",  "😀",
+                                              "\t",   "é",     "<0x41>", "the",   "ing"};
   std::string text;
   for (std::size_t n = random() % 12; n > 0; --n) text += parts[random() % parts.size()];
   return text;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # compose.sh <calm's sources> <folder of calm-convert and calm-pair> <folder of test data> <folder to write>
 #
-# The whole of scripts/compose on two real models that are tiny: it trains, is interrupted and goes on to the same bytes,
-# measures, saves, continues prompts, and says in one sentence what is wrong.
+# The whole of scripts/compose on two real models that are tiny: it trains, is interrupted and goes on to the same
+# bytes, measures, saves, continues prompts, and says in one sentence what is wrong.
 set -euo pipefail
 project=$1 tools=$2 data=${CALM_TEST_DATA:-$3} work=$4
 compose=$project/scripts/compose
@@ -35,7 +35,8 @@ refuse() {
   { [ "$(wc -l <error)" = 1 ] && grep -qF -- "$text" error; } || { cat error >&2 && fail "$* does not say: $text"; }
 }
 
-"$tools/calm-convert" llama2c "$data/stories260K/stories260K.bin" models/stories --tokenizer "$data/stories260K/tok512.bin"
+"$tools/calm-convert" llama2c "$data/stories260K/stories260K.bin" models/stories \
+  --tokenizer "$data/stories260K/tok512.bin"
 "$tools/calm-convert" mingpt "$data/gpt-nano-sort/gpt-nano-sort-model.json" models/sort --digits
 "$project/examples/compose/sort_lines" | sed -n 1~12p >sort.jsonl
 
@@ -49,7 +50,8 @@ refuse "holds no composition" "$compose" --generate x --out none
 
 run=(--data sort.jsonl --held-out 8 --batch 4 --learning-rate 0.01 --warmup 2 --evaluate-every 5 --save-every 5)
 pair=(models/stories models/sort)
-expect "trained   30 steps" "$compose" "${pair[@]}" "${run[@]}" --links 2:4 --bridge local --steps 30 --out one --control
+expect "trained   30 steps" \
+  "$compose" "${pair[@]}" "${run[@]}" --links 2:4 --bridge local --steps 30 --out one --control
 grep -q "anchor alone .* 0.0 %" said || fail "the anchor alone sorts"
 grep -q "random augment .* %" said || fail "no control"
 [ "$(grep -c eval_loss one/metrics.jsonl)" = 6 ] || fail "six evaluations are expected in metrics.jsonl"

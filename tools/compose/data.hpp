@@ -83,8 +83,8 @@ inline std::size_t held_out_count(double share, std::size_t lines) {
   return std::max<std::size_t>(1, static_cast<std::size_t>(count));
 }
 
-/// Reads the whole of `s.data`. Which lines are held out depends on the seed and their number alone. Throws `Error` with
-/// the line for what cannot be read or is too long.
+/// Reads the whole of `s.data`. Which lines are held out depends on the seed and their number alone. Throws `Error`
+/// with the line for what cannot be read or is too long.
 inline Data read_data(const ComposeSettings& s, std::size_t context, LineReader read) {
   const text::Jsonl file = text::Jsonl::open(s.data);
   const std::size_t lines = file.size(), limit = s.max_length == 0 ? context : s.max_length;

@@ -31,8 +31,8 @@ class Evaluator {
     return train::mean_loss(model_, stream, examples_.size(), batch);
   }
 
-  /// The share of the first `count` answers that greedy decoding gives, but for white space at either end. An answer may
-  /// be as long as the line's own and end with an end token; where the model has none, as long as the line's own.
+  /// The share of the first `count` answers that greedy decoding gives, but for white space at either end. An answer
+  /// may be as long as the line's own and end with an end token; where the model has none, as long as the line's own.
   double exact_match(std::size_t count) const {
     count = std::min(count, examples_.size());
     Decoder<Model> decoder(model_, {.slots = std::min<std::size_t>(count, 16)});

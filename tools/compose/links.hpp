@@ -58,8 +58,8 @@ inline LinkPair read_link(std::string_view all, std::string_view text, std::size
 
 /// The links that `text` says, in LayerMap's order:
 ///
-///     auto           every fourth layer of the augment, the anchor's gap in proportion (the paper's rule, §4); but three
-///                    where that gives less, or as many as the models have layers
+///     auto           every fourth layer of the augment, the anchor's gap in proportion (the paper's rule, §4); but
+///                    three where that gives less, or as many as the models have layers
 ///     5              so many, at a uniform gap in both models
 ///     1:2,3:5        these pairs, augment layer : anchor layer (or '>' for ':')
 ///
