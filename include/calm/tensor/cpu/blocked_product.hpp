@@ -39,6 +39,7 @@ inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed
 namespace detail {
 
 inline constexpr std::size_t left_rows = 192;  // of a block of the left side: some 500 KB, for the second cache
+inline constexpr std::size_t rows_behind = 12;  // of anything, which a tile reads and does not use
 
 struct Span {
   std::size_t begin, end;
@@ -50,17 +51,16 @@ inline std::size_t equal_depth(std::size_t depth, std::size_t most) {
   return std::min(most, ((depth + blocks - 1) / blocks + panel_width - 1) / panel_width * panel_width);
 }
 
-/// The rows and columns of c that one thread makes. Memory for the left block, then for the right one.
+/// The rows and columns of c that one thread makes. `block` and `made`: memory for the left block and for panels.
 template <class Word, class Sum, class Left, class Right>
 void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::size_t depth, const Left& left,
-                  const Right& right, bool add, Sum* c, std::size_t c_row, Word* memory) {
-  Word* const made = memory + (left_rows + 12) * left_stride<Word>;
+                  const Right& right, bool add, Sum* c, std::size_t c_row, Word* block, Word* made) {
   const std::size_t step = equal_depth(depth, Right::depth);
   for (std::size_t i = rows.begin; i < rows.end; i += left_rows) {
     const std::size_t there = std::min(left_rows, rows.end - i);
     for (std::size_t k = 0; k < depth; k += step) {
       const std::size_t d = std::min(step, depth - k);
-      left(i, there, k, d, memory);
+      left(i, there, k, d, block);
       for (std::size_t j = cols.begin, end; j < cols.end; j = end) {
         end = std::min(cols.end, j + Right::columns);
         const Word* panels = made;
@@ -68,7 +68,7 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
           right.make(j, end, k, d, made);
         else
           panels = right.panels(j, k);
-        multiply(there, end - j, d, memory, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0);
+        multiply(there, end - j, d, block, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0);
       }
     }
   }
@@ -91,7 +91,8 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
   }
   const Grid grid = grid_of(m, n, depth, !Right::made);
   const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
-  constexpr std::size_t left_words = (detail::left_rows + 12) * left_stride<Word>;
+  const std::size_t left_rows = std::min(detail::left_rows, (m + grid.rows - 1) / grid.rows) + detail::rows_behind;
+  const std::size_t left_words = left_rows * left_stride<Word>;
   const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
   const std::size_t words = left_words + (Right::made ? right_columns * Right::depth : 0);
   const Storage<Cpu> memory(parts * words * sizeof(Word));
@@ -102,7 +103,8 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
       const detail::Span cols{panels * q / grid.columns * panel_width,
                               std::min(n, panels * (q + 1) / grid.columns * panel_width)};
       detail::product_part(multiply, rows, cols, depth, left, right, add, c, c_row,
-                           static_cast<Word*>(memory.data()) + part * words);
+                           static_cast<Word*>(memory.data()) + part * words,
+                           static_cast<Word*>(memory.data()) + part * words + left_words);
     }
   });
 }

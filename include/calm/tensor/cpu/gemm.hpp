@@ -25,6 +25,7 @@
 #include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/cpu/strided_product.hpp"
 #include "calm/tensor/storage.hpp"
 
 namespace calm::kernel {
@@ -110,6 +111,9 @@ void gemm_block(Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T
   product(m, n, k, alpha, a, b, c, panels);
 }
 
+/// From how many multiply-adds on a product is cut into blocks here; below, Eigen's panels take less memory.
+inline constexpr std::size_t blocked_from = std::size_t{1} << 23;
+
 /// C = A · Bᵀ for few rows of A.
 template <class A, class W>
 void few_rows_product(std::size_t m, std::size_t n, std::size_t k, MatrixRef<const A> a, MatrixRef<const W> b,
@@ -130,6 +134,12 @@ void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T 
   if (m == 0 || n == 0) return;
   if (op_a == Op::none && op_b == Op::transpose && m <= detail::few_rows<T> && alpha == T(1) && !accumulate) {
     detail::few_rows_product(m, n, k, a, b, c);
+    return;
+  }
+  if (m * n * k >= detail::blocked_from) {
+    blocked_product(fastest_product<T>(), m, n, k,
+                    detail::StridedLeft<T>{a.data, a.stride, op_a == Op::transpose, k, alpha},
+                    detail::StridedRight<T>{b.data, b.stride, op_b == Op::transpose}, accumulate, c.data, c.stride);
     return;
   }
   const std::size_t grain_parts = std::max<std::size_t>(1, m * n * k >> 18);  // at least 2^18 multiply-adds a thread
