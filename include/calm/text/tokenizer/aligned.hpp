@@ -23,13 +23,13 @@ struct Span {
 /// What normalisation makes of a text. Bytes that were kept stand for themselves, others for all that they replace.
 ///
 /// A tokenizer's file says by how much its steps lengthen a text, so that a hostile one could fill the memory with a
-/// few bytes: nothing becomes more than 64 times as long as the original and a MiB. (NFKC makes at most 11 of one.)
+/// few bytes: nothing becomes more than 64 times as long as the original and 64 KiB. (NFKC makes at most 11 of one.)
 class Aligned {
  public:
   Aligned() = default;
   /// A view of `text`, which begins at byte `offset` of the original.
   Aligned(std::string_view text, std::uint32_t offset)
-      : view_(text), limit_(64 * text.size() + (std::size_t{1} << 20)), offset_(offset), is_view_(true) {}
+      : view_(text), limit_(64 * text.size() + (std::size_t{1} << 16)), offset_(offset), is_view_(true) {}
   /// An empty text that a step makes of this one.
   Aligned successor() const {
     Aligned out;
