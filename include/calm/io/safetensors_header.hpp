@@ -96,8 +96,8 @@ std::string shape_text(const Extents& extents) {
 
 }  // namespace detail
 
-/// Reads and checks the header of the file `path` of `size` bytes, which begin at `data`; of the tensors' data none need
-/// be there. Throws `Error`.
+/// Reads and checks the header of the file `path` of `size` bytes, which begin at `data`; of the tensors' data none
+/// need be there. Throws `Error`.
 CALM_INLINE SafetensorsHeader parse_safetensors_header(const std::string& path, const std::byte* data,
                                                        std::size_t size);
 

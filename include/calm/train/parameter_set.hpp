@@ -153,9 +153,9 @@ class ParameterSet {
       static_assert(std::is_same_v<typename P::tensor_type::device, Device>,
                     "calm::train: the optimizer is for another device than the module's (its second argument says)");
       const auto extents = parameter.value().shape().extents();
+      const detail::ParameterType& type = detail::ParameterTypeOf<P>::value;
       list<typename P::tensor_type::value_type>(
-          detail::make_entry(path, &parameter, detail::ParameterTypeOf<P>::value, &parameter.gradient_buffer(), extents),
-          decay, groups, used, each);
+          detail::make_entry(path, &parameter, type, &parameter.gradient_buffer(), extents), decay, groups, used, each);
     });
     check_listed(groups, used);
   }
