@@ -170,18 +170,6 @@ struct RunningSoftmax {
   A top, sum;
 };
 
-/// v with `op` over all of its lanes in each, by exchanging halves of halves.
-template <std::size_t S, class V, class Op>
-[[gnu::always_inline]] inline V across(const V& v, const Op& op) {
-  const V both = [&]<std::size_t... I>(std::index_sequence<I...>) {
-    return op(v, __builtin_shufflevector(v, v, static_cast<int>(I ^ S)...));
-  }(std::make_index_sequence<sizeof(V) / sizeof(v[0])>{});
-  if constexpr (S > 1)
-    return across<S / 2>(both, op);
-  else
-    return both;
-}
-
 /// Turns the scores s [key_block] of one query within `range` into weights relative to a new largest score, those
 /// outside into 0; what was summed up before, also in acc [width], shrinks accordingly.
 template <class A>

@@ -31,6 +31,18 @@ struct Lanes {
   static void store(const type& v, A* to) { std::memcpy(to, &v, sizeof(v)); }
 };
 
+/// v with `op` over all of its lanes in each, by exchanging halves of halves.
+template <std::size_t S, class V, class Op>
+[[gnu::always_inline]] inline V across(const V& v, const Op& op) {
+  const V both = [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return op(v, __builtin_shufflevector(v, v, static_cast<int>(I ^ S)...));
+  }(std::make_index_sequence<sizeof(V) / sizeof(v[0])>{});
+  if constexpr (S > 1)
+    return across<S / 2>(both, op);
+  else
+    return both;
+}
+
 /// A matrix whose element (i, k) stands at data[i * row + k * column].
 template <class A>
 struct Strided {

@@ -63,8 +63,7 @@ void dot_tile(std::size_t depth, const A* x, std::size_t x_row, const W* w, std:
       (add_row(R), ...);
     }
     const auto finish = [&](std::size_t r, std::size_t o) {
-      A total = 0;
-      for (std::size_t l = 0; l < L::count; ++l) total += sum[r][o][l];
+      A total = across<L::count / 2>(sum[r][o], [](const V& a, const V& b) -> V { return a + b; })[0];
       for (std::size_t i = k; i < depth; ++i) total += x[r * x_row + i] * static_cast<A>(w[o * w_row + i]);
       y[r * y_row + o] = total;
     };
