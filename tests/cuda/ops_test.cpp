@@ -38,12 +38,13 @@ TEST_CASE("cuda ops: arithmetic") {
   require_agreement_of_types<X, Doubles<Batch, Time>>(
       "by a factor per row", [](auto, auto x, auto y) { return multiply_rows(x, y); }, some, Shape<Batch, Time>(3, 5));
   require_agreement_of_types<Doubles<Batch, Head, Width>, Doubles<Head>>(
-      "by a factor per head", [](auto, auto x, auto y) { return multiply_rows(x, y); }, Shape<Batch, Head, Width>(3), {});
+      "by a factor per head", [](auto, auto x, auto y) { return multiply_rows(x, y); }, Shape<Batch, Head, Width>(3),
+      {});
 }
 
 TEST_CASE("cuda ops: products") {
-  require_agreement_of_types<X, Doubles<Out, In>>("x · Wᵀ", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
-  require_agreement_of_types<X, Doubles<In, Out>>("x · W", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
+  require_agreement_of_types<X, Doubles<Out, In>>("x W^T", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
+  require_agreement_of_types<X, Doubles<In, Out>>("x W", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
 }
 
 TEST_CASE("cuda ops: activations") {

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
     const std::string what = argc > 1 ? argv[1] : "kernels";
     if (what == "kernels") measure_kernels();
     // Shares are counted from what "kernels" found: pass the two ceilings, in TB/s and TFLOP/s.
-    if (what == "composition") measure_composition(argc > 2 ? std::stod(argv[2]) : 0, argc > 3 ? std::stod(argv[3]) : 0);
+    const auto ceiling = [&](int i) { return argc > i ? std::stod(argv[i]) : 0; };
+    if (what == "composition") measure_composition(ceiling(2), ceiling(3));
   } catch (const std::exception& error) {
     std::printf("{\"name\": \"error\", \"what\": \"%s\"}\n", error.what());
     return 1;

@@ -1,4 +1,4 @@
-/// \file  The GPU's kernel of blockwise attention (Dao et al. 2022, algorithm 1): a team for each tile of queries of one
+/// \file  The GPU's kernel of blockwise attention (Dao et al. 2022, algorithm 1): a team for each tile of queries of a
 /// head, which walks over the keys that any of them sees. All arithmetic is in fp32 or wider, on the plain cores.
 #pragma once
 

@@ -184,7 +184,7 @@ void reset_peak() { Context::get().peak = Context::get().live.load(); }
 std::uint64_t launches() { return Context::get().launches.load(); }
 void synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
 
-// --- Products ---------------------------------------------------------------------------------------------------------
+// --- Products --------------------------------------------------------------------------------------------------------
 
 /// What cuBLASLt is asked for. A row-major matrix is to it a column-major one, transposed; so it multiplies the
 /// operands in the opposite order: Cᵀ = op(B)ᵀ · op(A)ᵀ.
@@ -280,7 +280,7 @@ namespace calm::kernel {
 
 void copy_from_host(Cuda, std::size_t bytes, const void* from, void* to) {
   if (bytes == 0) return;
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda::stream()), "cudaMemcpyAsync to the device");
+  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda::stream()), "cudaMemcpyAsync to device");
   cuda::synchronize();
 }
 void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {

@@ -87,6 +87,7 @@ CALM_FOR_COMPUTE_TYPES(CALM_OPTIMIZER)
 #undef CALM_OPTIMIZER
 template void adamw<float, float>(Cuda, std::size_t, const AdamWStep<float>&, const float*, float*, float*, float*,
                                   float*);
-template void adamw<bf16, float>(Cuda, std::size_t, const AdamWStep<float>&, const bf16*, float*, float*, float*, bf16*);
+template void adamw<bf16, float>(Cuda, std::size_t, const AdamWStep<float>&, const bf16*, float*, float*, float*,
+                                 bf16*);
 
 }  // namespace calm::kernel

@@ -80,7 +80,8 @@ template <class T>
 void rope_backward(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
                    const Accumulator<T>* table, const T* dy, T* dx) {
   const std::size_t of_head = turned / 2 + (width - turned);
-  cuda::each("rope_backward", n * heads * of_head, cuda::Rope<T, true>{heads, width, turned, interleaved, table, dy, dx});
+  cuda::each("rope_backward", n * heads * of_head,
+             cuda::Rope<T, true>{heads, width, turned, interleaved, table, dy, dx});
 }
 
 template void rotations<float>(Cuda, std::size_t, std::size_t, const double*, const Index*, float*);
