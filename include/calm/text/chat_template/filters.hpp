@@ -197,17 +197,18 @@ inline Value sorted_items(Machine& machine, const Value& v, const Bound& args) {
   const std::string* by = args.text_or_none(1);
   if (by && *by != "key" && *by != "value") args.fail("argument 'by': expected 'key' or 'value', found " + shown(*by));
   const std::size_t part = by && *by == "value" ? 1 : 0;
+  const bool descends = args.flag(2);
   std::vector<std::pair<Value, Value>> items;  // what it is sorted by, and the item
   const Value pairs = dict_items(machine, *as_dict(v), List::list);
   for (const Value& pair : as_list(pairs)->items) {
     Value key = as_list(pair)->items[part];
     if (as_text(key) && !args.flag(0)) key = machine.text(change_case(machine, *as_text(key), Case::lower));
-    items.emplace_back(std::move(key), pair);
+    const auto place = std::upper_bound(items.begin(), items.end(), key, [&](const Value& k, const auto& item) {
+      return descends ? order(machine, item.first, k) < 0 : order(machine, k, item.first) < 0;
+    });
+    machine.spend(1 + items.size() / 8);
+    items.emplace(place, std::move(key), pair);
   }
-  const bool descends = args.flag(2);
-  std::stable_sort(items.begin(), items.end(), [&](const auto& a, const auto& b) {
-    return descends ? order(machine, b.first, a.first) < 0 : order(machine, a.first, b.first) < 0;
-  });
   std::vector<Value> out;
   for (auto& item : items) out.push_back(std::move(item.second));
   return machine.list(std::move(out));
