@@ -26,7 +26,8 @@ struct Subject {
   programs::Data read(const std::string& lines, std::size_t context = 100) {
     test::put_contents(folder / "data.jsonl", lines);
     settings.data = folder / "data.jsonl";
-    return programs::read_data(settings, context, programs::LineReader(folder / "m", tokenizer, ends));
+    settings.anchor = folder / "m";
+    return programs::read_data(settings, context, programs::LineReader(settings, tokenizer, ends));
   }
 };
 

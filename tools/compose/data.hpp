@@ -30,16 +30,22 @@ struct Data {
 /// Lines as a model's tokens.
 class LineReader {
  public:
-  /// `directory` is that of the model, whose chat template reads chats.
-  LineReader(std::string directory, const text::Tokenizer& tokenizer, const Ends& ends)
-      : directory_(std::move(directory)), tokenizer_(tokenizer), ends_(ends) {}
+  /// Chats are read by the anchor's template.
+  LineReader(const ComposeSettings& settings, const text::Tokenizer& tokenizer, const Ends& ends)
+      : directory_(settings.anchor),
+        tokenizer_(tokenizer),
+        ends_(ends),
+        turns_(settings.chat_turns == "last" ? text::ChatTurns::last : text::ChatTurns::all),
+        options_{.now = day_of(settings.generate.date)} {}
 
   /// Throws `Error` for a chat that cannot be learned from.
   train::Example operator()(const text::JsonlLine& line) {
     train::Example e;
     if (line.kind == text::JsonlKind::chat) {
       if (!template_) template_ = text::load_chat_template(directory_);
-      train::learn_answers(text::encode_answers(tokenizer_, *template_, text::Chat::from_json(line.chat)), e);
+      train::learn_answers(text::encode_answers(tokenizer_, *template_, text::Chat::from_json(line.chat), turns_,
+                                               options_),
+                          e);
       return e;
     }
     if (line.kind == text::JsonlKind::pair) {
@@ -69,6 +75,8 @@ class LineReader {
   std::string directory_;
   const text::Tokenizer& tokenizer_;
   const Ends& ends_;
+  text::ChatTurns turns_;
+  text::ChatOptions options_;
   std::optional<text::ChatTemplate> template_;
 };
 

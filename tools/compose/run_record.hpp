@@ -27,6 +27,8 @@ inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::st
           {"batch", s.batch},
           {"learning_rate", s.learning_rate},
           {"warmup", s.warmup},
+          {"chat_turns", s.chat_turns},
+          {"date", s.generate.date},
           {"seed", s.seed}};
 }
 

@@ -57,7 +57,7 @@ class Session {
   /// Trains bridges, or goes on with those of an earlier call, saves them, and says what they bring. Returns false if a
   /// signal ended it.
   bool train() {
-    const Data data = read_data(s_, context, LineReader(s_.anchor, tokenizer_, ends_));
+    const Data data = read_data(s_, context, LineReader(s_, tokenizer_, ends_));
     say(data);
     const Evaluator<Model> evaluate(model_, tokenizer_, ends_, data.held_out);
     const train::FitResult result = run(data, evaluate);

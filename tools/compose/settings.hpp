@@ -20,6 +20,7 @@ struct ComposeSettings {
   double held_out = 0.1;       ///< share of the lines; 1 or more: their number
   std::size_t max_length = 0;  ///< tokens of a line; 0: the anchor's context
   std::string too_long = "refuse";
+  std::string chat_turns = "all";
 
   std::size_t steps = 1000, batch = 16, accumulate = 1, warmup = 50, patience = 0;
   double learning_rate = 1e-3;
@@ -44,6 +45,8 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
   number("--max-length", s.max_length, "tokens of a line; 0: the anchor's context");
   number("--too-long", s.too_long, "what to do with longer lines: refuse, cut or drop")
       ->check(CLI::IsMember({"refuse", "cut", "drop"}));
+  number("--chat-turns", s.chat_turns, "what is learned of a chat: all that the assistant says, or the last of it")
+      ->check(CLI::IsMember({"all", "last"}));
   number("--steps", s.steps, "of training, in all: a run that has fewer goes on");
   number("--batch", s.batch, "examples of a step")->check(CLI::PositiveNumber);
   number("--accumulate", s.accumulate, "in how many parts a step passes them: less memory, the same step")

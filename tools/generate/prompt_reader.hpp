@@ -22,7 +22,7 @@ class PromptReader {
   /// Throws `Error` if a chat is wanted and the directory has no template for one.
   PromptReader(const GenerateSettings& settings, const std::string& directory, const text::Tokenizer& tokenizer,
                const Ends& ends)
-      : tokenizer_(tokenizer), ends_(ends) {
+      : tokenizer_(tokenizer), ends_(ends), options_{.add_generation_prompt = true, .now = day_of(settings.date)} {
     if (!settings.chat) return;
     template_ = text::load_chat_template(directory);
     if (!settings.system.empty()) turns_.push_back({"system", settings.system});
@@ -33,7 +33,7 @@ class PromptReader {
     if (!template_) return tokens_of(tokenizer_, ends_, prompt);
     auto turns = turns_;
     turns.push_back({"user", prompt});
-    return text::encode_chat(tokenizer_, *template_, text::Chat(turns));
+    return text::encode_chat(tokenizer_, *template_, text::Chat(turns), options_);
   }
 
   /// The same behind all turns so far, which it joins.
@@ -48,6 +48,7 @@ class PromptReader {
  private:
   const text::Tokenizer& tokenizer_;
   const Ends& ends_;
+  text::ChatOptions options_;
   std::optional<text::ChatTemplate> template_;
   std::vector<text::ChatMessage> turns_;
 };

@@ -1,8 +1,10 @@
 /// \file  What a program that generates is told on its command line.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "calm/tensor/dtype.hpp"
+#include "calm/tensor/error.hpp"
 
 namespace calm::programs {
 
@@ -22,9 +25,21 @@ struct GenerateSettings {
   std::vector<Index> ends;
   bool log_probabilities = false, json = false, hides_prompt = false;
   bool chat = false;
-  std::string system;
+  std::string system, date;
   std::size_t together = 8;
 };
+
+/// The day YYYY-MM-DD; nothing of nothing. Throws `Error` for what is no day.
+inline std::optional<std::chrono::sys_seconds> day_of(const std::string& date) {
+  if (date.empty()) return std::nullopt;
+  int year = 0, end = 0;
+  unsigned month = 0, day = 0;
+  const bool reads = std::sscanf(date.c_str(), "%4d-%2u-%2u%n", &year, &month, &day, &end) == 3;
+  const std::chrono::year_month_day ymd{std::chrono::year(year), std::chrono::month(month), std::chrono::day(day)};
+  if (!reads || date.size() != static_cast<std::size_t>(end) || !ymd.ok())
+    throw Error("--date: expected a day as YYYY-MM-DD, found \"" + date + "\"");
+  return std::chrono::sys_days(ymd);
+}
 
 inline void add_options(CLI::App& app, GenerateSettings& s) {
   app.add_option("--max-new-tokens", s.max_new_tokens, "how long a continuation may be");
@@ -40,6 +55,7 @@ inline void add_options(CLI::App& app, GenerateSettings& s) {
   app.add_flag("--json", s.json, "print a line of JSON for each prompt, when it is done");
   app.add_flag("--no-prompt", s.hides_prompt, "print what is new alone");
   app.add_flag("--chat", s.chat, "a prompt is what a user says; the model's chat template makes a text of it");
+  app.add_option("--date", s.date, "YYYY-MM-DD, for chat templates that say what day it is");
   app.add_option("--system", s.system, "the system's message in a chat")->needs("--chat");
   app.add_option("--together", s.together, "how many prompts are decoded together")
       ->check(CLI::PositiveNumber)
