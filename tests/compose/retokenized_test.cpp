@@ -68,7 +68,8 @@ TEST_CASE("an augment with its own tokenizer, under each mask and beside others,
   check_owed<Alone>();
   check_owed<Reads<Prefix>>();
   check_owed<Reads<bridge::Encoder>>();
-  check_owed<Compose<Anchor, Retokenized<SmallAugment<double>, SmallLinks>, With<SmallAugment<double>, LayerMap<Link<1, 2>>>>>();
+  check_owed<Compose<Anchor, Retokenized<SmallAugment<double>, SmallLinks>,
+                     With<SmallAugment<double>, LayerMap<Link<1, 2>>>>>();
 }
 
 TEST_CASE("what the anchor sees at a place is the augment's reading of the text up to there, and nothing else") {
@@ -126,8 +127,10 @@ TEST_CASE("decoding with two tokenizers: batches, slots and beams give what each
   }
   Decoder<Alone> decoder(s->model, {.slots = 3, .capacity = 20});
   for (const auto& prompt : prompts) decoder.submit(prompt, options);
+  const auto whole_prompt = decoder.submit_behind(decoder.read(prompts[1]), {}, options);
   decoder.run();
   for (std::size_t b = 0; b < prompts.size(); ++b) CHECK(decoder.take(b)->tokens == together[b]);
+  CHECK(decoder.take(whole_prompt)->tokens == together[1]);
   CHECK_THROWS_WITH(decoder.submit_behind(decoder.read(prompts[0]), prompts[1], options),
                     Catch::Contains("tokenizer of its own") && Catch::Contains("only whole prompts are shared"));
   const auto beams = beam_search(s->model, prompts, {.max_new_tokens = 6, .beams = 4});
@@ -151,10 +154,11 @@ TEST_CASE("what cannot be read with two tokenizers is refused") {
   s->make_caches(1, 8);
   const auto last = nn::detail::per_text<Cpu>(std::vector<Index>{0});
   CHECK_THROWS_WITH(s->next_logits(part(0, 3).tokens, part(0, 3).layout, last),
-                    "calm::Retokenized: text 0: 3 tokens from position 0 on, its prompt has 2; behind caches the prompt "
-                    "is read at once and then one token at a time");
+                    "calm::Retokenized: text 0: 3 tokens from position 0 on, its prompt has 2; behind caches the "
+                    "prompt is read at once and then one token at a time");
   s->next_logits(part(0, 2).tokens, part(0, 2).layout, last);
-  CHECK_THROWS_WITH(s->next_logits(part(2, 2).tokens, part(2, 2).layout, last), Catch::Contains("2 tokens from position 2"));
+  CHECK_THROWS_WITH(s->next_logits(part(2, 2).tokens, part(2, 2).layout, last),
+                    Catch::Contains("2 tokens from position 2"));
   CHECK_THROWS_WITH(s->logits(part(2, 1).tokens, part(2, 1).layout), Catch::Contains("begins at position 2"));
   s->model.retokenizer = nullptr;
   CHECK_THROWS_WITH(s->logits(part(0, 2).tokens, part(0, 2).layout),

@@ -29,7 +29,8 @@ inline std::vector<ToyToken> toy_tokens(std::string_view text) {
   static constexpr std::array<std::string_view, 8> pieces{"abcab", "bbaac", "cca", "ab", "ca", "a", "b", "c"};
   std::vector<ToyToken> out{{15, 0}};
   for (std::size_t at = 0; at < text.size();) {
-    const auto found = std::find_if(pieces.begin(), pieces.end(), [&](auto p) { return text.substr(at).starts_with(p); });
+    const auto found =
+        std::find_if(pieces.begin(), pieces.end(), [&](auto p) { return text.substr(at).starts_with(p); });
     at += found->size();
     out.push_back({static_cast<Index>(found - pieces.begin()), at});
   }

@@ -38,8 +38,8 @@ const std::vector<Named>& tokenizers() {
 std::vector<std::string> texts() {
   std::vector<std::string> all{
       "Once upon a time, there was a little girl named Lily. She didn't like 1234567 of the dragon's unbelievably "
-      "antidisestablishmentarian words;   but she  read them again,\n\n and again, and again.\n\tThe end... or is it?",
-      "def f(x):\n    for i in range(10):\n        if x[i] == 'abc' and not(y is None):\n            return x[i]**2\n\n\n"
+      "antidisestablishmentarian words;   but she  read them again,\n\n and again, and again.\n\tThe end... or not?",
+      "def f(x):\n    for i in range(10):\n        if x[i] == 'abc' and not(y is None):\n            return x[i]\n\n\n"
       "class A_b(object): pass  # 3.14159 == 2.71828 != 0xdeadbeef\n",
       "从前有一个小女孩，她的名字叫莉莉。她不喜欢一千二百三十四万五千六百七十八条龙，但是她把这本书读了一遍又一遍，直到最后一页为止。"
       "故事讲完了，或者还没有讲完？没有人知道这个问题的答案，因为没有人读过最后一页。",
@@ -55,11 +55,10 @@ std::vector<std::string> texts() {
 
 /// The tokens of a whole text, without what the template puts behind it.
 std::vector<Index> reading(const Tokenizer& tokenizer, const std::string& text) {
+  if (text.empty()) return {tokenizer.opening().begin(), tokenizer.opening().end()};
   std::vector<Index> ids;
-  const std::string shown = text.empty() ? "a" : text;
-  for (const text::Token& t : tokenizer.encode(shown)) {
-    const bool is_opening = t.end == 0, is_closing = t.begin == shown.size();
-    if (is_opening || (!is_closing && !text.empty())) ids.push_back(t.id);
+  for (const text::Token& t : tokenizer.encode(text)) {
+    if (t.begin < text.size()) ids.push_back(t.id);
   }
   return ids;
 }

@@ -21,8 +21,8 @@ namespace calm {
 ///
 /// Causal by text: behind each of its tokens, the anchor sees the augment's reading of the text up to there, as if the
 /// augment had read nothing else; within a prompt, which is known as a whole, the tokens of the prompt's reading that
-/// end no later. Where later text would change a reading's last tokens, whole texts are laid out with forks and decoding
-/// reads these tokens again, so both are the same function. A prompt is read at once, then one token at a time.
+/// end no later. Where later text would change a reading's last tokens, whole texts are laid out with forks, and
+/// decoding reads these tokens again: the same function. A prompt is read at once, then one token at a time.
 template <class Augment, class Map, class Options = bridge::Normalised>
 struct Retokenized {
   using augment = Augment;
@@ -34,8 +34,9 @@ struct Retokenized {
 
 namespace detail {
 
-/// What decoding keeps of texts that a branch with a tokenizer of its own follows: where each text stands, the augment's
-/// keys and values and each bridge's. Those grow as texts do; how many tokens the augment will have is not known before.
+/// What decoding keeps of texts that a branch with a tokenizer of its own follows: where each text stands, the
+/// augment's keys and values and each bridge's. Those grow as texts do; how many tokens the augment will have is not
+/// known before.
 template <class B>
 class FollowedTexts {
  public:
@@ -110,7 +111,8 @@ class Follower {
  public:
   using device = typename B::device;
 
-  Follower(const B& branch, const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, typename B::Caches& caches)
+  Follower(const B& branch, const nn::Tokens<device>& tokens, const nn::Layout<device>& layout,
+           typename B::Caches& caches)
       : branch_(branch), caches_(caches.read), start_(layout.batch()), count_(layout.batch()),
         seen_(empty_intervals<device>(layout.position.shape())) {
     for (std::size_t b = 0; b < layout.batch(); ++b) follow(b, tokens, layout);
@@ -160,7 +162,8 @@ class Follower {
     if (time == 0) return;
     auto tokens = nn::Tokens<device>::zeros(Shape<Batch, Time>(count_.size(), time));
     for (std::size_t b = 0; b < count_.size(); ++b) {
-      if (count_[b] > 0) std::copy_n(caches_.tokens(b).begin() + start_[b], count_[b], tokens.mutable_data() + b * time);
+      if (count_[b] == 0) continue;
+      std::copy_n(caches_.tokens(b).begin() + start_[b], count_[b], tokens.mutable_data() + b * time);
     }
     const auto layout = nn::continue_at<device>(start_, count_, time);
     const auto linked = linked_states(branch_, tokens, layout, &caches_.augment());

@@ -20,8 +20,8 @@
 
 namespace calm {
 
-/// One text as the augment reads it while the anchor's tokens come. What is read depends on the tokens so far and, for a
-/// prompt, on where it ends; never on what comes later.
+/// One text as the augment reads it while the anchor's tokens come. What is read depends on the tokens so far and, for
+/// a prompt, on where it ends; never on what comes later.
 class RetokenizedText {
  public:
   virtual ~RetokenizedText() = default;

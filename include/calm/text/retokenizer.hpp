@@ -45,7 +45,8 @@ class GrowingEncoding {
       const std::size_t from = last_at(before - window);
       if (tokens_[from].begin == 0) break;
       auto tail = encoded(tokens_[from].begin);
-      if (const auto [old, fresh] = agreement(from, tail, before); old > 0) return replace(old, std::span(tail).subspan(fresh));
+      const auto [old, fresh] = agreement(from, tail, before);
+      if (old > 0) return replace(old, std::span(tail).subspan(fresh));
     }
     std::vector<Token> all;
     for (const TokenId id : tokenizer_->opening()) all.push_back({id, 0, 0});
@@ -55,13 +56,14 @@ class GrowingEncoding {
   }
 
  private:
-  // In bytes: how far before the end encoding begins first; over how much the old and the new tokens must agree, and how
-  // long before the old end.
+  // In bytes: how far before the end encoding begins first; over how much the old and the new tokens must agree, and
+  // how long before the old end.
   static constexpr std::size_t first_window = 96, stretch = 16, margin = 24;
 
   /// The last token that begins a character at or before `byte`.
   std::size_t last_at(std::size_t byte) const {
-    const auto behind = std::partition_point(tokens_.begin(), tokens_.end(), [&](const Token& t) { return t.begin <= byte; });
+    const auto behind =
+        std::partition_point(tokens_.begin(), tokens_.end(), [&](const Token& t) { return t.begin <= byte; });
     auto at = static_cast<std::size_t>(behind - tokens_.begin());
     while (at > 0 && (static_cast<unsigned char>(text_[tokens_[--at].begin]) & 0xC0) == 0x80) continue;
     return at;
@@ -72,9 +74,10 @@ class GrowingEncoding {
     return tokens;
   }
 
-  /// The first pair of an old token and a new one behind which both go on alike for `stretch` bytes, well before the old
-  /// end; {0, 0} if there is none.
-  std::pair<std::size_t, std::size_t> agreement(std::size_t from, const std::vector<Token>& tail, std::size_t end) const {
+  /// The first pair of an old token and a new one behind which both go on alike for `stretch` bytes, well before the
+  /// old end; {0, 0} if there is none.
+  std::pair<std::size_t, std::size_t> agreement(std::size_t from, const std::vector<Token>& tail,
+                                                std::size_t end) const {
     std::size_t old = from, fresh = 0;
     while (old < tokens_.size() && fresh < tail.size()) {
       if (tokens_[old].begin != tail[fresh].begin) {
@@ -83,9 +86,8 @@ class GrowingEncoding {
       }
       std::size_t n = 0;
       while (old + n < tokens_.size() && fresh + n < tail.size() && same(tokens_[old + n], tail[fresh + n])) ++n;
-      if (n > 0 && tokens_[old + n - 1].end >= tokens_[old].begin + stretch && tokens_[old].begin + stretch + margin <= end) {
-        return {old, fresh};
-      }
+      const std::size_t least = tokens_[old].begin + stretch;
+      if (n > 0 && tokens_[old + n - 1].end >= least && least + margin <= end) return {old, fresh};
       old += n + (n == 0), fresh += n + (n == 0);
     }
     return {0, 0};
@@ -94,9 +96,8 @@ class GrowingEncoding {
 
   std::size_t replace(std::size_t from, std::span<const Token> fresh) {
     std::size_t same_ids = 0;
-    while (same_ids < fresh.size() && from + same_ids < tokens_.size() && tokens_[from + same_ids].id == fresh[same_ids].id) {
-      ++same_ids;
-    }
+    const std::size_t both = std::min(fresh.size(), tokens_.size() - from);
+    while (same_ids < both && tokens_[from + same_ids].id == fresh[same_ids].id) ++same_ids;
     tokens_.resize(from);
     tokens_.insert(tokens_.end(), fresh.begin(), fresh.end());
     return from + same_ids;
