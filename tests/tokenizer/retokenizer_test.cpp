@@ -103,6 +103,6 @@ TEST_CASE("followed token by token, the augment has read at each place what its 
       }
     }
   }
-  // Else nothing was shown: over 30 000 places and 2 000 revisions with all of them.
+  // Else nothing was shown. With all tokenizers: 40 188 places, 2 907 revisions.
   CHECK(revised * 100 > places);
 }
