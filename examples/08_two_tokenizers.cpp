@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <calm/calm.hpp>
-#include <calm/text/retokenizer.hpp>
+#include <calm/compose/two_tokenizers.hpp>
 
 namespace {
 
@@ -85,7 +85,7 @@ int main() {
   Model model;
   calm::io::load_module(model.anchor, "adder.safetensors");
   calm::io::load_module(model.augment, "lexicon.safetensors", {.allow_unused = true});
-  model.retokenizer = calm::text::retokenizer(by_letter, by_word);
+  model.retokenizer = calm::retokenizer(by_letter, by_word);
   model.initialise_bridges();
   const auto text = model.retokenizer->text();
   for (const Index letter : by_letter.ids("lag+")) {

@@ -16,9 +16,9 @@
 
 #include "calm/compose/bridge_directory.hpp"
 #include "calm/compose/compose.hpp"
+#include "calm/compose/two_tokenizers.hpp"
 #include "calm/io/hugging_face/model_directory.hpp"
 #include "calm/nn/initialise.hpp"
-#include "calm/text/retokenizer.hpp"
 #include "calm/text/tokenizer/load.hpp"
 #include "calm/train/fit.hpp"
 #include "calm/train/stop_on_signal.hpp"
@@ -45,7 +45,7 @@ class Session {
         ends_(read_ends(s_.anchor, tokenizer_)) {
     if constexpr (own_tokenizer)
       model_.retokenizer =
-          bounded(text::retokenizer(shared_, std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.augment))),
+          bounded(retokenizer(shared_, std::make_shared<const text::Tokenizer>(text::load_tokenizer(s_.augment))),
                   augment_context);
     io::load(model_.anchor, s_.anchor);
     if (s_.random_augment)

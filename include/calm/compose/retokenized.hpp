@@ -17,7 +17,7 @@
 namespace calm {
 
 /// A part of a composition, as With, whose augment has other tokens than the anchor. Its branch needs a `retokenizer`
-/// (calm::text::retokenizer makes one of two tokenizers); everything else is used as without, with the anchor's tokens.
+/// (calm::retokenizer makes one of two tokenizers); everything else is used as without, with the anchor's tokens.
 ///
 /// Causal by text: behind each of its tokens, the anchor sees the augment's reading of the text up to there, as if the
 /// augment had read nothing else; within a prompt, which is known as a whole, the tokens of the prompt's reading that
@@ -244,7 +244,7 @@ struct Branch<Anchor, Retokenized<Augment, Map, Options>> : Branch<Anchor, With<
   void require_retokenizer() const {
     calm::detail::require(retokenizer != nullptr, [] {
       return std::string("calm::Retokenized: the augment has no retokenizer; set branch<i>().retokenizer, for instance "
-                         "to calm::text::retokenizer(anchor's tokenizer, augment's tokenizer)");
+                         "to calm::retokenizer(anchor's tokenizer, augment's tokenizer)");
     });
   }
 };

@@ -1,4 +1,4 @@
-#include "calm/text/retokenizer.hpp"
+#include "calm/compose/two_tokenizers.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -75,7 +75,7 @@ TEST_CASE("followed token by token, the augment has read at each place what its 
     const auto& [augment_name, augment] = tokenizers()[a];
     for (const std::size_t step : {1u, 5u}) {
       const auto& [anchor_name, anchor] = tokenizers()[(a + step) % tokenizers().size()];
-      const auto both = text::retokenizer(anchor, augment);
+      const auto both = retokenizer(anchor, augment);
       for (const std::string& text : texts()) {
         const auto ids = anchor->ids(text);
         const std::size_t prompt = ids.size() / 3;

@@ -13,7 +13,7 @@
 #include "calm/compose/retokenizer.hpp"
 #include "calm/text/tokenizer/tokenizer.hpp"
 
-namespace calm::text {
+namespace calm {
 
 struct RetokenizerOptions {
   /// Whether the augment reads the anchor's special tokens as the text of their pieces. The augment's own, with which
@@ -31,10 +31,10 @@ namespace detail {
 /// on nothing but the text and where it grew.
 class GrowingEncoding {
  public:
-  GrowingEncoding(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  explicit GrowingEncoding(const text::Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
   const std::string& text() const { return text_; }
-  const std::vector<Token>& tokens() const { return tokens_; }
+  const std::vector<text::Token>& tokens() const { return tokens_; }
 
   /// Returns how many tokens stay.
   std::size_t append(std::string_view more) {
@@ -48,8 +48,8 @@ class GrowingEncoding {
       const auto [old, fresh] = agreement(from, tail, before);
       if (old > 0) return replace(old, std::span(tail).subspan(fresh));
     }
-    std::vector<Token> all;
-    for (const TokenId id : tokenizer_->opening()) all.push_back({id, 0, 0});
+    std::vector<text::Token> all;
+    for (const text::TokenId id : tokenizer_->opening()) all.push_back({id, 0, 0});
     const auto rest = encoded(0);
     all.insert(all.end(), rest.begin(), rest.end());
     return replace(0, all);
@@ -63,20 +63,20 @@ class GrowingEncoding {
   /// The last token that begins a character at or before `byte`.
   std::size_t last_at(std::size_t byte) const {
     const auto behind =
-        std::partition_point(tokens_.begin(), tokens_.end(), [&](const Token& t) { return t.begin <= byte; });
+        std::partition_point(tokens_.begin(), tokens_.end(), [&](const text::Token& t) { return t.begin <= byte; });
     auto at = static_cast<std::size_t>(behind - tokens_.begin());
     while (at > 0 && (static_cast<unsigned char>(text_[tokens_[--at].begin]) & 0xC0) == 0x80) continue;
     return at;
   }
-  std::vector<Token> encoded(std::size_t from) const {
-    auto tokens = tokenizer_->encode(std::string_view(text_).substr(from), Template::leave);
-    for (Token& t : tokens) t.begin += from, t.end += from;
+  std::vector<text::Token> encoded(std::size_t from) const {
+    auto tokens = tokenizer_->encode(std::string_view(text_).substr(from), text::Template::leave);
+    for (text::Token& t : tokens) t.begin += from, t.end += from;
     return tokens;
   }
 
   /// The first pair of an old token and a new one behind which both go on alike for `stretch` bytes, well before the
   /// old end; {0, 0} if there is none.
-  std::pair<std::size_t, std::size_t> agreement(std::size_t from, const std::vector<Token>& tail,
+  std::pair<std::size_t, std::size_t> agreement(std::size_t from, const std::vector<text::Token>& tail,
                                                 std::size_t end) const {
     std::size_t old = from, fresh = 0;
     while (old < tokens_.size() && fresh < tail.size()) {
@@ -92,9 +92,11 @@ class GrowingEncoding {
     }
     return {0, 0};
   }
-  static bool same(const Token& a, const Token& b) { return a.id == b.id && a.begin == b.begin && a.end == b.end; }
+  static bool same(const text::Token& a, const text::Token& b) {
+    return a.id == b.id && a.begin == b.begin && a.end == b.end;
+  }
 
-  std::size_t replace(std::size_t from, std::span<const Token> fresh) {
+  std::size_t replace(std::size_t from, std::span<const text::Token> fresh) {
     std::size_t same_ids = 0;
     const std::size_t both = std::min(fresh.size(), tokens_.size() - from);
     while (same_ids < both && tokens_[from + same_ids].id == fresh[same_ids].id) ++same_ids;
@@ -103,15 +105,16 @@ class GrowingEncoding {
     return from + same_ids;
   }
 
-  const Tokenizer* tokenizer_;
+  const text::Tokenizer* tokenizer_;
   std::string text_;
-  std::vector<Token> tokens_;
+  std::vector<text::Token> tokens_;
 };
 
 /// A text of the anchor, followed by the augment.
 class TokenizedTwice final : public RetokenizedText {
  public:
-  TokenizedTwice(std::shared_ptr<const Tokenizer> anchor, std::shared_ptr<const Tokenizer> augment, bool shows_special)
+  TokenizedTwice(std::shared_ptr<const text::Tokenizer> anchor, std::shared_ptr<const text::Tokenizer> augment,
+                 bool shows_special)
       : anchor_(std::move(anchor)), augment_(std::move(augment)), spelled_(anchor_->stream(shows_special)),
         read_(*augment_) {}
 
@@ -145,21 +148,22 @@ class TokenizedTwice final : public RetokenizedText {
     for (std::size_t i = kept; i < read_.tokens().size(); ++i) tokens_.push_back(read_.tokens()[i].id);
   }
 
-  std::shared_ptr<const Tokenizer> anchor_, augment_;
-  TokenStream spelled_;
+  std::shared_ptr<const text::Tokenizer> anchor_, augment_;
+  text::TokenStream spelled_;
   GrowingEncoding read_;
 };
 
 class TwoTokenizers final : public Retokenizer {
  public:
-  TwoTokenizers(std::shared_ptr<const Tokenizer> anchor, std::shared_ptr<const Tokenizer> augment, bool shows_special)
+  TwoTokenizers(std::shared_ptr<const text::Tokenizer> anchor, std::shared_ptr<const text::Tokenizer> augment,
+                bool shows_special)
       : anchor_(std::move(anchor)), augment_(std::move(augment)), shows_special_(shows_special) {}
   std::unique_ptr<RetokenizedText> text() const override {
     return std::make_unique<TokenizedTwice>(anchor_, augment_, shows_special_);
   }
 
  private:
-  std::shared_ptr<const Tokenizer> anchor_, augment_;
+  std::shared_ptr<const text::Tokenizer> anchor_, augment_;
   bool shows_special_;
 };
 
@@ -168,15 +172,15 @@ class TwoTokenizers final : public Retokenizer {
 /// How an augment of tokenizer `augment` follows an anchor of tokenizer `anchor` (calm::Retokenized). The text is what
 /// `anchor` decodes the tokens to, whole characters only, without special tokens; the augment reads it as `augment`
 /// encodes it, behind what its template puts before a text.
-inline std::shared_ptr<const Retokenizer> retokenizer(std::shared_ptr<const Tokenizer> anchor,
-                                                      std::shared_ptr<const Tokenizer> augment,
+inline std::shared_ptr<const Retokenizer> retokenizer(std::shared_ptr<const text::Tokenizer> anchor,
+                                                      std::shared_ptr<const text::Tokenizer> augment,
                                                       const RetokenizerOptions& options = {}) {
   return std::make_shared<detail::TwoTokenizers>(std::move(anchor), std::move(augment), options.shows_special);
 }
-inline std::shared_ptr<const Retokenizer> retokenizer(Tokenizer anchor, Tokenizer augment,
+inline std::shared_ptr<const Retokenizer> retokenizer(text::Tokenizer anchor, text::Tokenizer augment,
                                                       const RetokenizerOptions& options = {}) {
-  return retokenizer(std::make_shared<const Tokenizer>(std::move(anchor)),
-                     std::make_shared<const Tokenizer>(std::move(augment)), options);
+  return retokenizer(std::make_shared<const text::Tokenizer>(std::move(anchor)),
+                     std::make_shared<const text::Tokenizer>(std::move(augment)), options);
 }
 
-}  // namespace calm::text
+}  // namespace calm
