@@ -27,15 +27,7 @@ struct Attend {
     A *const s = acc + tile * row, *const top = s + tile * tile, *const sum = top + tile, *const shrink = sum + tile;
     const std::size_t first_row = b * e.queries + i0;
     const auto keys_of = [&](std::size_t i) { return rule.seen(e.keys, first_row + i); };
-    const Index none = static_cast<Index>(e.keys);
-    const auto first = static_cast<std::size_t>(-team.template max<Index>(n, [&](std::size_t i) {
-      const Seen seen = keys_of(i);
-      return seen.empty() ? -none : -seen.begin;
-    }));
-    const auto last = static_cast<std::size_t>(team.template max<Index>(n, [&](std::size_t i) {
-      const Seen seen = keys_of(i);
-      return seen.empty() ? 0 : seen.end;
-    }));
+    const auto [first, last] = keys_seen(team, n, e.keys, keys_of);
     team.each(n * width, [&](std::size_t at) {
       const std::size_t i = at / width, c = at % width;
       qs[i * row + c] = wide(q[((first_row + i) * e.heads + h) * width + c]);

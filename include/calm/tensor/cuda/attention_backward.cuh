@@ -85,15 +85,7 @@ struct AttendBackwardQueries {
     A *const d_outs = qs + tile * row, *const ks = d_outs + tile * row, *const vs = ks + tile * row;
     A *const acc = vs + tile * row, *const ds = acc + tile * row;
     const auto keys_of = [&](std::size_t i) { return in.rule.seen(e.keys, b * e.queries + i0 + i); };
-    const Index none = static_cast<Index>(e.keys);
-    const auto first = static_cast<std::size_t>(-team.template max<Index>(n, [&](std::size_t i) {
-      const Seen seen = keys_of(i);
-      return seen.empty() ? -none : -seen.begin;
-    }));
-    const auto last = static_cast<std::size_t>(team.template max<Index>(n, [&](std::size_t i) {
-      const Seen seen = keys_of(i);
-      return seen.empty() ? 0 : seen.end;
-    }));
+    const auto [first, last] = keys_seen(team, n, e.keys, keys_of);
     in.read_queries(team, b, h, i0, n, qs, d_outs);
     team.each(n * width, [&](std::size_t at) { acc[at / width * row + at % width] = 0; });
     for (std::size_t j0 = first; j0 < last; j0 += tile) {

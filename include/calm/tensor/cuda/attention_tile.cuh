@@ -70,6 +70,24 @@ struct Rule {
   }
 };
 
+/// The keys from the first to behind the last that some of n queries see; `seen(i)` are those of query i.
+struct KeyRange {
+  std::size_t first, last;
+};
+template <class SeenBy>
+CALM_KERNEL KeyRange keys_seen(const Team& team, std::size_t n, std::size_t keys, const SeenBy& seen_by) {
+  const Index none = static_cast<Index>(keys);
+  const Index first = -team.template max<Index>(n, [&](std::size_t i) {
+    const Seen seen = seen_by(i);
+    return seen.empty() ? -none : -seen.begin;
+  });
+  const Index last = team.template max<Index>(n, [&](std::size_t i) {
+    const Seen seen = seen_by(i);
+    return seen.empty() ? 0 : seen.end;
+  });
+  return {static_cast<std::size_t>(first), static_cast<std::size_t>(last)};
+}
+
 /// Σ_c a[c] · b[c]
 template <class A>
 CALM_KERNEL A dot(std::size_t width, const A* a, const A* b) {
