@@ -1,7 +1,7 @@
 # calm_add_generator(<name> DIRECTORY <folder> [DTYPE fp32|bf16])
 #
-# Makes the program <name>, which continues prompts with the model in the Hugging Face directory <folder>, whose weights
-# are held in DTYPE (fp32 if it is not given):
+# Makes the program <name>, which continues prompts with the model in the Hugging Face directory <folder>. Its matrices
+# are held in DTYPE (fp32 if it is not given), all else in fp32:
 #
 #   calm_add_generator(tell DIRECTORY models/stories)
 #   ./tell "Once upon a time" --temperature 0.8                      # ./tell --help says the rest

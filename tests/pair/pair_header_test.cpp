@@ -18,16 +18,16 @@ programs::Pair a_pair() {
 TEST_CASE("a pair's header names its models, links and options") {
   auto pair = a_pair();
   const std::string plain = programs::pair_header(pair);
-  CHECK_THAT(plain, Contains(".hidden = 12") && Contains("calm::nn::Transformer<AugmentSpec, float, calm::Cpu>"));
+  CHECK_THAT(plain, Contains(".hidden = 12") && Contains("<AugmentSpec, float, calm::Cpu, calm::FrozenAs<calm::bf16>>"));
   CHECK_THAT(plain, Contains("calm::LayerMap<calm::Link<0, 1>, calm::Link<1, 2>>"));
   CHECK_THAT(plain, Contains("calm::With<Augment, Links, Options>") && !Contains("Retokenized"));
   pair.own_tokenizer = true;
-  pair.dtype = "bf16";
+  pair.dtype = "fp32";
   pair.bridge = "local";
   pair.heads = 3;
   pair.rank = 4;
   const std::string other = programs::pair_header(pair);
-  CHECK_THAT(other, Contains("calm::Retokenized<Augment, Links, Options>") && Contains("AnchorSpec, calm::bf16"));
+  CHECK_THAT(other, Contains("calm::Retokenized<Augment, Links, Options>") && Contains("FrozenAs<float>"));
   CHECK_THAT(other, Contains("calm::bridge::Local::config") && Contains("c.heads = 3;") && Contains("c.rank = 4;"));
 }
 
@@ -38,7 +38,7 @@ TEST_CASE("what would not compile is refused before") {
     CHECK_THROWS_WITH(programs::pair_header(pair), Contains(what));
   };
   check([](auto& p) { p.bridge = "wide"; }, "--bridge wide: expected one of normalised, local");
-  check([](auto& p) { p.dtype = "fp8"; }, "--dtype fp8: expected one of fp32, bf16");
+  check([](auto& p) { p.dtype = "fp8"; }, "--dtype fp8: expected one of bf16, fp32");
   check([](auto& p) { p.heads = 5; }, "--bridge-heads 5: they do not divide the anchor's width of 12");
   check([](auto& p) { p.heads = 0; }, "--bridge-heads 0");
   check([](auto& p) { p.rank = 9; }, "--bridge-rank 9: expected 1 to 8");

@@ -22,7 +22,7 @@ struct Pair {
   std::vector<LinkPair> links;
   std::string bridge = "normalised";  ///< a preset of calm::bridge, by its name in lower case
   std::optional<std::size_t> heads{}, rank{};
-  std::string dtype = "fp32";  ///< of the frozen models: fp32 or bf16
+  std::string dtype = "bf16";  ///< of the frozen models' packed matrices: bf16 or fp32; all else is in fp32
   bool own_tokenizer = false;  ///< the augment's is not the anchor's
 };
 
@@ -51,7 +51,7 @@ inline std::string_view bridge_in_cpp(std::string_view name) {
 }
 inline std::string_view dtype_in_cpp(std::string_view name) {
   return in_cpp(
-      std::array<std::pair<std::string_view, std::string_view>, 2>{{{"fp32", "float"}, {"bf16", "calm::bf16"}}},
+      std::array<std::pair<std::string_view, std::string_view>, 2>{{{"bf16", "calm::bf16"}, {"fp32", "float"}}},
       "--dtype", name);
 }
 
@@ -88,8 +88,8 @@ inline std::string pair_header(const Pair& pair) {
   if (pair.rank) text.append("    c.rank = ").append(std::to_string(*pair.rank)).append(";\n");
   text.append("    return c;\n  }();\n};\n\n");
   for (const char* model : {"Anchor", "Augment"}) {
-    text.append("using ").append(model).append(" = calm::nn::Transformer<").append(model).append("Spec, ");
-    text.append(type).append(", calm::Cpu>;\n");
+    text.append("using ").append(model).append(" = calm::nn::Transformer<").append(model);
+    text.append("Spec, float, calm::Cpu, calm::FrozenAs<").append(type).append(">>;\n");
   }
   text.append("using Links = calm::LayerMap<").append(links).append(">;\n");
   text.append("using Model = calm::Compose<Anchor, calm::").append(part).append("<Augment, Links, Options>>;\n");

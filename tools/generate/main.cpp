@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
       prompts.insert(prompts.end(), lines.begin(), lines.end());
     }
     if (prompts.empty() && !settings.chat) throw Error("no prompt; give one, or a --file of them");
-    nn::Transformer<CALM_MODEL, CALM_DTYPE, Cpu> model;
+    nn::Transformer<CALM_MODEL, float, Cpu, FrozenAs<CALM_DTYPE>> model;
     io::load(model, directory);
     const text::Tokenizer tokenizer = text::load_tokenizer(directory);
     const programs::Ends ends = programs::read_ends(directory, tokenizer);
