@@ -47,7 +47,7 @@ auto map(const MatrixRef<M>& m, std::size_t rows, std::size_t cols) {
 }
 
 /// Eigen's packed panels. Left to itself, Eigen asks the system for those of every product that is not small; here one
-/// piece of the pool serves all parts of a product. `m` and `n` are those of its largest part.
+/// piece of the pool serves all parts of a product. `m`, `n` and `k` are those of all of it.
 template <class T>
 class Panels : public Eigen::internal::level3_blocking<T, T> {
  public:
@@ -81,12 +81,15 @@ void panel_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixR
           b.data, static_cast<Index>(b.stride), c.data, 1, static_cast<Index>(c.stride), alpha, panels);
 }
 
-/// C += alpha · op(A) · op(B), by Eigen's expressions where that pays: tiny products and those of a vector.
+/// Whether Eigen's panels pay; not for tiny products and those of a vector.
+constexpr bool has_panels(std::size_t m, std::size_t n, std::size_t k) { return m > 1 && n > 1 && m + n + k >= 20; }
+
+/// C += alpha · op(A) · op(B), by Eigen's expressions without `panels`.
 template <bool TransposeA, bool TransposeB, class T>
 void add_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a, MatrixRef<const T> b,
-                 MatrixRef<T> c, Panels<T> panels) {
-  if (m > 1 && n > 1 && m + n + k >= 20) {
-    panel_product<TransposeA, TransposeB>(m, n, k, alpha, a, b, c, panels);
+                 MatrixRef<T> c, Panels<T>* panels) {
+  if (panels != nullptr) {
+    panel_product<TransposeA, TransposeB>(m, n, k, alpha, a, b, c, *panels);
     return;
   }
   auto C = map(c, m, n);
@@ -102,7 +105,7 @@ void add_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef
 
 template <class T>
 void gemm_block(Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a,
-                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, const Panels<T>& panels) {
+                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, Panels<T>* panels) {
   if (!accumulate) map(c, m, n).setZero();
   if (k == 0) return;
   auto* const product = op_a == Op::none
@@ -142,24 +145,27 @@ void gemm(Cpu, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, T 
                     detail::StridedRight<T>{b.data, b.stride, op_b == Op::transpose}, accumulate, c.data, c.stride);
     return;
   }
-  const std::size_t grain_parts = std::max<std::size_t>(1, m * n * k >> 18);  // at least 2^18 multiply-adds a thread
-  const bool by_rows = m >= n;
-  const std::size_t longer = by_rows ? m : n, grain = std::max<std::size_t>(1, longer / grain_parts);
-  const std::size_t parts = parts_of(longer, grain), most = (longer + parts - 1) / parts;
-  const detail::Panels<T> sizes(by_rows ? most : m, by_rows ? n : most, k);
+  // Parts end where Eigen's own blocks of rows or columns do, and are all cut along the depth as the whole would be: so
+  // the bits do not depend on the number of threads.
+  const bool by_rows = m >= n, in_panels = detail::has_panels(m, n, k);
+  const std::size_t longer = by_rows ? m : n, unit = by_rows ? 24 : 48, units = (longer + unit - 1) / unit;
+  const std::size_t enough = std::max<std::size_t>(1, m * n * k >> 18);  // parts: at least 2^18 multiply-adds a thread
+  const std::size_t grain = in_panels ? std::max<std::size_t>(1, units / enough) : units;
+  const detail::Panels<T> sizes(m, n, k);
   Storage<Cpu> memory;
-  if (!sizes.small()) memory = Storage<Cpu>(parts * sizes.size() * sizeof(T));
-  parallel_ranges(longer, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
+  if (!sizes.small()) memory = Storage<Cpu>(parts_of(units, grain) * sizes.size() * sizeof(T));
+  parallel_ranges(units, grain, [&](std::size_t part, std::size_t first, std::size_t last) {
     detail::Panels<T> panels = sizes;
     if (memory) panels.use(static_cast<T*>(memory.data()) + part * sizes.size());
+    const std::size_t begin = first * unit, end = std::min(longer, last * unit);
     if (by_rows) {
       const T* rows = op_a == Op::none ? a.data + begin * a.stride : a.data + begin;
       detail::gemm_block<T>(op_a, op_b, end - begin, n, k, alpha, {rows, a.stride}, b, accumulate,
-                            {c.data + begin * c.stride, c.stride}, panels);
+                            {c.data + begin * c.stride, c.stride}, in_panels ? &panels : nullptr);
     } else {
       const T* columns = op_b == Op::none ? b.data + begin : b.data + begin * b.stride;
       detail::gemm_block<T>(op_a, op_b, m, end - begin, k, alpha, a, {columns, b.stride}, accumulate,
-                            {c.data + begin, c.stride}, panels);
+                            {c.data + begin, c.stride}, in_panels ? &panels : nullptr);
     }
   });
 }
