@@ -8,6 +8,7 @@
 #include "calm/nn/linear.hpp"
 #include "calm/tensor/ops/activation.hpp"
 #include "calm/tensor/ops/gated.hpp"
+#include "calm/tensor/ops/packed_mlp.hpp"
 
 namespace calm::nn {
 
@@ -42,12 +43,17 @@ struct GatedMlp {
   using Down = Linear<Inner<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
   static constexpr std::size_t parameter_count = 2 * Up::parameter_count + Down::parameter_count;
 
+  static constexpr auto activation =
+      S::config.mlp == MlpKind::swiglu ? kernel::Activation::silu : kernel::Activation::gelu_tanh;
+
   Up gate_proj, up_proj;
   Down down_proj;
 
   template <Operand X>
   auto operator()(const X& x) const {
-    if constexpr (S::config.mlp == MlpKind::swiglu)
+    if constexpr (PackedMatrix<decltype(gate_proj.weight())> && !S::config.bias)
+      return packed_mlp(x, activation, gate_proj.weight(), up_proj.weight(), down_proj.weight());
+    else if constexpr (S::config.mlp == MlpKind::swiglu)
       return down_proj(swiglu(gate_proj(x), up_proj(x)));
     else
       return down_proj(geglu(gate_proj(x), up_proj(x)));

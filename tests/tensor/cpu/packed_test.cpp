@@ -140,7 +140,7 @@ TEST_CASE("activations are rounded to bf16 as one by one", "[packed]") {
       x.push_back(std::bit_cast<float>(high << 16 | low));
   }
   std::vector<bf16> y(x.size());
-  kernel::detail::round_row(x.size(), x.data(), y.data());
+  kernel::detail::store_row(x.size(), x.data(), y.data());
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(y[i].bits == bf16(x[i]).bits);
 }
 

@@ -10,9 +10,9 @@ namespace calm::kernel {
 namespace detail {
 
 /// Rows of numbers that become words as they are packed.
-template <class T>
+template <class T, class X>
 struct LeftRows {
-  const Accumulator<T>* x;
+  const X* x;
   std::size_t row, width;
 
   void operator()(std::size_t first, std::size_t rows, std::size_t k, std::size_t depth, WordOf<T>* to) const {
@@ -56,19 +56,20 @@ static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % pan
 
 /// y = x · Wᵀ (+ y if `add`).   x: [rows, in], W: [out, in] packed in T, y: [rows, out]
 ///
-/// With bf16, x is rounded to it, and the sums are kept in float. Processors with other instructions round otherwise.
-template <class T>
-void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const Accumulator<T>* x,
-                     const WordOf<T>* packed, bool add, Accumulator<T>* y) {
-  blocked_product(fastest_product<WordOf<T>>(), rows, out, words_in<T>(in), detail::LeftRows<T>{x, in, in},
+/// With bf16, x is rounded to it unless it is in bf16 already, and the sums are kept in float. Processors with other
+/// instructions round otherwise.
+template <class T, class X>
+void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const X* x, const WordOf<T>* packed,
+                     bool add, Accumulator<T>* y) {
+  blocked_product(fastest_product<WordOf<T>>(), rows, out, words_in<T>(in), detail::LeftRows<T, X>{x, in, in},
                   detail::PackedPanels<T>{packed, in}, add, y, out);
 }
 
 /// dx = dy · W (+ dx if `add`).   dy: [rows, out], W: [out, in] packed in T, dx: [rows, in]
-template <class T>
-void multiply_packed_transposed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const Accumulator<T>* dy,
+template <class T, class X>
+void multiply_packed_transposed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const X* dy,
                                 const WordOf<T>* packed, bool add, Accumulator<T>* dx) {
-  blocked_product(fastest_product<WordOf<T>>(), rows, in, words_in<T>(out), detail::LeftRows<T>{dy, out, out},
+  blocked_product(fastest_product<WordOf<T>>(), rows, in, words_in<T>(out), detail::LeftRows<T, X>{dy, out, out},
                   detail::TurnedPanels<T>{packed, in}, add, dx, in);
 }
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "calm/tensor/cpu/block_product.hpp"  // transpose_in_registers
+#include "calm/tensor/cpu/cast.hpp"           // store_row
 #include "calm/tensor/cpu/tiles.hpp"
 
 namespace calm::kernel {
@@ -37,31 +38,14 @@ constexpr std::size_t packed_words(std::size_t out, std::size_t in) {
 
 namespace detail {
 
-/// y[i] = x[i], rounded to nearest even; written out, since compilers leave it number by number at -O2.
-inline void round_row(std::size_t n, const float* x, bf16* y) {
-  typedef std::uint32_t Whole __attribute__((vector_size(vector_bytes)));
-  typedef std::uint16_t Half __attribute__((vector_size(vector_bytes / 2)));
-  constexpr std::size_t count = vector_bytes / sizeof(float);
-  std::size_t i = 0;
-  for (; i + count <= n; i += count) {
-    Whole u;
-    std::memcpy(&u, x + i, sizeof(u));
-    const Whole is_nan = (Whole)((u & 0x7fffffffu) > 0x7f800000u);
-    const Whole rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
-    const Half half = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Half);
-    std::memcpy(static_cast<void*>(y + i), &half, sizeof(half));
-  }
-  for (; i < n; ++i) y[i] = bf16(x[i]);
-}
-
-/// Numbers [first, first + depth words) of a row of `n` as words, times `alpha`; zeros behind its end.
-template <class T>
-void pack_row(std::size_t n, std::size_t first, std::size_t depth, Accumulator<T> alpha, const Accumulator<T>* row,
-              WordOf<T>* to) {
+/// Numbers [first, first + depth words) of a row of `n` as words; zeros behind its end. They are of type T already, or
+/// float that is rounded to it; then T is bf16. Only numbers that are not rounded are multiplied by `alpha`.
+template <class T, class X>
+void pack_row(std::size_t n, std::size_t first, std::size_t depth, Accumulator<T> alpha, const X* row, WordOf<T>* to) {
   const std::size_t there = std::min(n - first, depth * numbers_in_word<T>);
   auto* numbers = reinterpret_cast<T*>(to);
   if constexpr (std::is_same_v<T, bf16>) {
-    round_row(there, row + first, numbers);
+    store_row(there, row + first, numbers);
   } else if (alpha == 1) {
     std::copy_n(row + first, there, numbers);
   } else {
