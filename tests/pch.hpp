@@ -1,7 +1,6 @@
 // What nearly every test includes, compiled once.
 #pragma once
 
-#define EIGEN_DONT_PARALLELIZE  // as calm/tensor/cpu/gemm.hpp, which must be the one to cut threads
 #include <Eigen/Core>
 
 #include <array>

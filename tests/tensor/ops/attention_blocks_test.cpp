@@ -1,6 +1,7 @@
 // Attention across the blocks that its kernels cut: full and part ones, grouped heads, intervals that end anywhere.
 #include "calm/tensor/ops/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -92,6 +93,33 @@ TEST_CASE("blockwise attention is attention by the book; a query without keys ge
     const auto found = attention(q, k, v, mask, biased());
     for (std::size_t i = 0; i < expected.size(); ++i) CHECK(close(found[i], expected[i], 1e-12));
     for (std::size_t c = 0; c < 8; ++c) CHECK(found[3 * 8 + c] == 0);
+  }
+}
+
+TEST_CASE("a text has the same bits wherever it stands in a row, and whatever stands beside it") {
+  using X = Floats<Batch, Time, Sized<One, 1>, Narrow>;
+  const auto random = [](std::size_t time, std::uint64_t seed) {
+    return random_tensor<X>(Shape<Batch, Time, Sized<One, 1>, Narrow>(1, time), seed, 0, 2);
+  };
+  constexpr std::size_t length = 150, width = Narrow::extent, row = 256;
+  const auto text = random(length, 1);
+  for (const std::size_t window : {length, std::size_t{20}}) {
+    std::vector<float> alone;
+    for (const std::size_t at : {0u, 1u, 37u, 64u, 106u}) {
+      auto x = random(row, at + 2);  // 30 tokens to a text beside it
+      std::copy_n(text.data(), text.size(), x.mutable_data() + at * width);
+      KeyIntervals<Cpu> mask{Bounds(Shape<Batch, Time>(1, row)), Bounds(Shape<Batch, Time>(1, row)), {}};
+      for (std::size_t i = 0; i < row; ++i) {
+        const bool in_text = at <= i && i < at + length;
+        const std::size_t first = in_text ? at : i < at ? i / 30 * 30 : at + length + (i - at - length) / 30 * 30;
+        mask.begin.mutable_data()[i] = static_cast<Index>(std::max(first, i + 1 - std::min(window, i + 1)));
+        mask.end.mutable_data()[i] = static_cast<Index>(i + 1);
+      }
+      const auto found = attention(x, x, x, mask);
+      const std::vector<float> own(found.data() + at * width, found.data() + (at + length) * width);
+      if (at == 0) alone = own;
+      CHECK((own == alone));
+    }
   }
 }
 

@@ -260,6 +260,29 @@ void attend(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t
   }
 }
 
+/// Queries that are computed together: `count` from `first` on, counted over the rows of all texts.
+struct QueryBlock {
+  std::size_t first, count;
+};
+
+/// Cuts the queries into blocks of at most `query_block`; also where a query sees nothing that the one before it sees,
+/// as at the beginning of a packed text: so a text has the same bits wherever it stands. Returns how many there are.
+template <class A>
+std::size_t cut_queries(const AttentionExtents& e, const AttentionRule<A>& rule, QueryBlock* blocks) {
+  std::size_t n = 0;
+  for (std::size_t row = 0; row < e.batch * e.queries; ++row) {
+    const KeyBounds bounds = bounds_of(rule, e.keys, row);
+    bool begins = row % e.queries == 0 || blocks[n - 1].count == query_block;
+    if (!begins) {
+      const KeyBounds before = bounds_of(rule, e.keys, row - 1);
+      begins = bounds.begin >= before.end || bounds.end == 0;
+    }
+    if (begins) blocks[n++] = {row, 0};
+    ++blocks[n - 1].count;
+  }
+  return n;
+}
+
 }  // namespace detail
 
 /// out = softmax(scores) · v; a query without keys gets zeros. `sink` [heads], one more score in each softmax whose
@@ -268,17 +291,17 @@ template <class T>
 void attention(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const T* k,
                const T* v, const T* sink, T* out, Accumulator<T>* lse) {
   using A = Accumulator<T>;
-  const std::size_t blocks = (e.queries + detail::query_block - 1) / detail::query_block;
-  const std::size_t items = e.batch * e.heads * blocks;
-  const std::size_t grain = items * e.queries * e.keys * e.width > (1u << 16) ? 1 : items;
+  const Storage<Cpu> cut(e.batch * e.queries * sizeof(detail::QueryBlock));
+  auto* const block = static_cast<detail::QueryBlock*>(cut.data());
+  const std::size_t blocks = detail::cut_queries(e, rule, block), items = blocks * e.heads;
+  const std::size_t grain = e.batch * e.heads * e.queries * e.keys * e.width > (1u << 16) ? 1 : items;
   const std::size_t scratch = 2 * (detail::key_block + detail::query_block) * e.width;
   const Storage<Cpu> memory(parts_of(items, grain) * scratch * sizeof(A));
   parallel_ranges(items, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
     A* const own = static_cast<A*>(memory.data()) + part * scratch;
     for (std::size_t item = begin; item < end; ++item) {
-      const std::size_t block = item % blocks, bh = item / blocks, i0 = block * detail::query_block;
-      detail::attend(e, rule, bh / e.heads, bh % e.heads, i0, std::min(detail::query_block, e.queries - i0), q, k, v,
-                     sink, out, lse, own);
+      const auto [first, count] = block[item % blocks];
+      detail::attend(e, rule, first / e.queries, item / blocks, first % e.queries, count, q, k, v, sink, out, lse, own);
     }
   });
 }

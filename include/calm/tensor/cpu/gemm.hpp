@@ -3,9 +3,6 @@
 
 #include <cstddef>
 
-#ifndef EIGEN_DONT_PARALLELIZE
-#define EIGEN_DONT_PARALLELIZE  // threads are cut here, over rows or columns
-#endif
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -71,6 +68,7 @@ class Panels : public Eigen::internal::level3_blocking<T, T> {
   static constexpr std::size_t whole_lines(std::size_t n) { return (n + 63) / 64 * 64; }
 };
 
+/// Eigen takes no threads of its own here, whatever a program lets it do in products of the program's.
 template <bool TransposeA, bool TransposeB, class T>
 void panel_product(std::size_t m, std::size_t n, std::size_t k, T alpha, MatrixRef<const T> a, MatrixRef<const T> b,
                    MatrixRef<T> c, Panels<T>& panels) {
