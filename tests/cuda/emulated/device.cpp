@@ -1,18 +1,28 @@
 // calm::cuda without a GPU: the kernels' own sources compiled for the host, on memory that only they may touch.
 //
 // What stands for device memory is closed while no kernel runs, so a host that reads it where it must not is ended by
-// SIGSEGV; and it is full of NaNs when it is handed out, so a kernel that does not write its whole result is seen.
+// SIGSEGV; and it is full of NaNs when it is handed out, so a kernel that does not write its whole result is seen. What
+// is launched beside runs as late as it may, when it is joined; what is recorded runs when it is launched again.
 
 #include <sys/mman.h>
 
 #include <atomic>
+#include <bit>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <new>
+#include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/tensor/cuda/kernels.cuh"
+#include "calm/tensor/cuda/one_row.cuh"
+#include "calm/tensor/cuda/products.hpp"
+#include "calm/tensor/cuda/streams.hpp"
+#include "calm/tensor/error.hpp"
 
 namespace calm::cuda {
 
@@ -79,16 +89,78 @@ Memory& memory() {
   return *m;
 }
 
-}  // namespace
+using Launch = std::function<void()>;
+using Given = std::pair<void*, std::size_t>;
 
-Running::Running(const char*) {
-  mutex.lock();
+/// What was launched, and the memory that was given back meanwhile and is still in use.
+struct Kept {
+  std::vector<Launch> launches;
+  std::vector<Given> given;
+
+  void give_all() {
+    for (const auto& [block, bytes] : std::exchange(given, {})) memory().give(block, bytes);
+  }
+};
+Kept beside;
+Kept* recording = nullptr;
+bool on_side = false;
+
+void perform(Launch f) {
+  if (recording) {
+    recording->launches.push_back(std::move(f));
+    return;
+  }
   ++launch_count;
   memory().open();
-}
-Running::~Running() {
+  f();
   memory().close();
-  mutex.unlock();
+}
+
+void require_running(const char* what) {
+  calm::detail::require(recording == nullptr, [&] {
+    return "calm::cuda: " + std::string(what) + " while launches are recorded: it would not happen again";
+  });
+}
+
+}  // namespace
+
+void launch(const char*, Launch f) {
+  const std::lock_guard lock(mutex);
+  if (on_side) beside.launches.push_back(std::move(f));
+  else perform(std::move(f));
+}
+
+void begin_beside() { on_side = true; }
+void end_beside() noexcept { on_side = false; }
+void join_beside() {
+  const std::lock_guard lock(mutex);
+  for (Launch& f : std::exchange(beside.launches, {})) perform(std::move(f));
+  if (recording)
+    recording->given.insert(recording->given.end(), beside.given.begin(), beside.given.end()), beside.given.clear();
+  else
+    beside.give_all();
+}
+void begin_recording() {
+  join_beside();
+  recording = new Kept;
+}
+void* end_recording(bool abandon) {
+  join_beside();
+  Kept* const made = std::exchange(recording, nullptr);
+  if (!abandon) return made;
+  drop_recorded(made);
+  return nullptr;
+}
+void launch_recorded(void* recorded) {
+  const std::lock_guard lock(mutex);
+  join_beside();
+  for (const Launch& f : static_cast<Kept*>(recorded)->launches) perform(f);
+}
+void drop_recorded(void* recorded) noexcept {
+  if (recorded == nullptr) return;
+  const std::lock_guard lock(mutex);
+  static_cast<Kept*>(recorded)->give_all();
+  delete static_cast<Kept*>(recorded);
 }
 
 bool available(std::string*) { return true; }
@@ -100,9 +172,12 @@ void* take(std::size_t bytes) {
 }
 void give(void* block, std::size_t bytes) noexcept {
   const std::lock_guard lock(mutex);
-  memory().give(block, bytes);
+  if (on_side) beside.given.emplace_back(block, bytes);
+  else if (recording) recording->given.emplace_back(block, bytes);
+  else memory().give(block, bytes);
 }
 void* take_shared(std::size_t bytes) {
+  require_running("memory that the host writes is asked for");
   void* const block = ::operator new(bytes + 1);
   std::memset(block, 0x7f, bytes);
   return block;
@@ -112,26 +187,42 @@ void give_shared(void* block, std::size_t) noexcept { ::operator delete(block); 
 Use use() { return memory().use; }
 void reset_peak() { memory().use.peak = memory().use.live; }
 std::uint64_t launches() { return launch_count; }
-void synchronize() {}
+void synchronize() {
+  require_running("the host waits");
+  join_beside();
+}
+
+std::vector<ProductChoice> choices;  // taken and handed out: there is nothing to choose
+std::vector<ProductChoice> product_choices() { return choices; }
+void choose_products(std::vector<ProductChoice> given) { choices = std::move(given); }
+std::string product_maker() { return device().name; }
 
 namespace {
+
+/// To 10 bits of fraction, to the nearest, ties away from zero.
+float tensor_float32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu); }
+double tensor_float32(double x) { return x; }
 
 /// c = alpha · op(a) · op(b) (+ c), summed in order in A.
 template <class A, class T, class R>
 void multiply(kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha,
               kernel::MatrixRef<const T> a, kernel::MatrixRef<const T> b, bool accumulate, kernel::MatrixRef<R> c) {
-  const Running running("gemm");
-  const auto at = [](const auto& x, kernel::Op op, std::size_t row, std::size_t col) {
-    return static_cast<A>(op == kernel::Op::none ? x.data[row * x.stride + col] : x.data[col * x.stride + row]);
-  };
-  for (std::size_t i = 0; i < m; ++i) {
-    for (std::size_t j = 0; j < n; ++j) {
-      A sum = 0;
-      for (std::size_t l = 0; l < k; ++l) sum += at(a, op_a, i, l) * at(b, op_b, l, j);
-      R& to = c.data[i * c.stride + j];
-      to = static_cast<R>(alpha * sum + (accumulate ? static_cast<A>(to) : A(0)));
+  if (one_row(op_a, op_b, m, n, k, b.stride, alpha, a.data, b.data, accumulate, c.data)) return;
+  const bool rounds = std::is_same_v<T, float> && TensorFloat32::here();
+  launch("gemm", [=] {
+    const auto at = [=](const auto& x, kernel::Op op, std::size_t row, std::size_t col) {
+      const T v = op == kernel::Op::none ? x.data[row * x.stride + col] : x.data[col * x.stride + row];
+      return rounds ? tensor_float32(static_cast<A>(v)) : static_cast<A>(v);
+    };
+    for (std::size_t i = 0; i < m; ++i) {
+      for (std::size_t j = 0; j < n; ++j) {
+        A sum = 0;
+        for (std::size_t l = 0; l < k; ++l) sum += at(a, op_a, i, l) * at(b, op_b, l, j);
+        R& to = c.data[i * c.stride + j];
+        to = static_cast<R>(alpha * sum + (accumulate ? static_cast<A>(to) : A(0)));
+      }
     }
-  }
+  });
 }
 
 }  // namespace
@@ -140,12 +231,14 @@ void multiply(kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, st
 namespace calm::kernel {
 
 void copy_from_host(Cuda, std::size_t bytes, const void* from, void* to) {
-  const cuda::Running running("copy_from_host");
-  std::memcpy(to, from, bytes);
+  cuda::require_running("a copy from the host");
+  cuda::launch("copy_from_host", [=] { std::memcpy(to, from, bytes); });
+  cuda::synchronize();
 }
 void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {
-  const cuda::Running running("copy_to_host");
-  std::memcpy(to, from, bytes);
+  cuda::require_running("a copy to the host");
+  cuda::launch("copy_to_host", [=] { std::memcpy(to, from, bytes); });
+  cuda::synchronize();
 }
 
 #define CALM_GEMM(A, T, R)                                                                                       \

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/pack.cuh"
 
 namespace calm::cuda {
 
@@ -38,71 +38,37 @@ CALM_KERNEL A slope_of(kernel::Activation kind, A x) {
   }
 }
 
-template <class T>
+/// What the kernels below compute of each element; `A` is the type of sums.
+template <class A>
 struct Activate {
   kernel::Activation kind;
-  const T* x;
-  T* y;
-  CALM_KERNEL void operator()(std::size_t i) const { y[i] = narrow<T>(value_of(kind, wide(x[i]))); }
+  CALM_KERNEL A operator()(A x) const { return value_of(kind, x); }
 };
-
-template <class T>
+template <class A>
 struct ActivateBackward {
   kernel::Activation kind;
-  const T *x, *dy;
-  T* dx;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    dx[i] = narrow<T>(wide(dx[i]) + slope_of(kind, wide(x[i])) * wide(dy[i]));
-  }
+  CALM_KERNEL A operator()(A x, A dy) const { return slope_of(kind, x) * dy; }
 };
-
-template <class T>
+template <class A>
 struct Gate {
   kernel::Activation kind;
-  const T *gate, *up;
-  T* y;
-  CALM_KERNEL void operator()(std::size_t i) const { y[i] = narrow<T>(value_of(kind, wide(gate[i])) * wide(up[i])); }
+  CALM_KERNEL A operator()(A gate, A up) const { return value_of(kind, gate) * up; }
 };
-
-template <class T>
+template <class A>
 struct GateBackward {
   kernel::Activation kind;
-  const T *gate, *up, *dy;
-  T* dgate;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    dgate[i] = narrow<T>(wide(dgate[i]) + slope_of(kind, wide(gate[i])) * wide(up[i]) * wide(dy[i]));
-  }
+  CALM_KERNEL A operator()(A gate, A up, A dy) const { return slope_of(kind, gate) * up * dy; }
 };
-
-template <class T>
-struct GateBackwardUp {
-  kernel::Activation kind;
-  const T *gate, *dy;
-  T* dup;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    dup[i] = narrow<T>(wide(dup[i]) + value_of(kind, wide(gate[i])) * wide(dy[i]));
-  }
-};
-
-template <class T>
+template <class A>
 struct Squash {
   bool is_tanh;
-  const T* x;
-  T* y;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    y[i] = narrow<T>(is_tanh ? std::tanh(wide(x[i])) : sigmoid(wide(x[i])));
-  }
+  CALM_KERNEL A operator()(A x) const { return is_tanh ? std::tanh(x) : sigmoid(x); }
 };
-
 /// From the result y, which lies above `least`.
-template <class T>
+template <class A>
 struct SquashBackward {
-  Accumulator<T> least;
-  const T *y, *dy;
-  T* dx;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    dx[i] = narrow<T>(wide(dx[i]) + (wide(y[i]) - least) * (Accumulator<T>(1) - wide(y[i])) * wide(dy[i]));
-  }
+  A least;
+  CALM_KERNEL A operator()(A y, A dy) const { return (y - least) * (A(1) - y) * dy; }
 };
 
 }  // namespace calm::cuda
@@ -111,32 +77,33 @@ namespace calm::kernel {
 
 template <class T>
 void activate(Cuda, Activation kind, std::size_t n, const T* x, T* y) {
-  cuda::each("activate", n, cuda::Activate<T>{kind, x, y});
+  cuda::map<false>("activate", n, y, cuda::Activate<Accumulator<T>>{kind}, {{x}});
 }
 template <class T>
 void activate_backward(Cuda, Activation kind, std::size_t n, const T* x, const T* dy, T* dx) {
-  cuda::each("activate_backward", n, cuda::ActivateBackward<T>{kind, x, dy, dx});
+  cuda::map<true>("activate_backward", n, dx, cuda::ActivateBackward<Accumulator<T>>{kind}, {{x}, {dy}});
 }
 template <class T>
 void gate(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, T* y) {
-  cuda::each("gate", n, cuda::Gate<T>{kind, gate, up, y});
+  cuda::map<false>("gate", n, y, cuda::Gate<Accumulator<T>>{kind}, {{gate}, {up}});
 }
 template <class T>
 void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate) {
-  cuda::each("gate_backward", n, cuda::GateBackward<T>{kind, gate, up, dy, dgate});
+  cuda::map<true>("gate_backward", n, dgate, cuda::GateBackward<Accumulator<T>>{kind}, {{gate}, {up}, {dy}});
 }
 template <class T>
 void gate_backward_up(Cuda, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {
-  cuda::each("gate_backward_up", n, cuda::GateBackwardUp<T>{kind, gate, dy, dup});
+  cuda::map<true>("gate_backward_up", n, dup, cuda::Gate<Accumulator<T>>{kind}, {{gate}, {dy}});
 }
 template <class T>
 void squash(Cuda, Squash kind, std::size_t n, const T* x, T* y) {
-  cuda::each("squash", n, cuda::Squash<T>{kind == Squash::tanh, x, y});
+  cuda::map<false>("squash", n, y, cuda::Squash<Accumulator<T>>{kind == Squash::tanh}, {{x}});
 }
 template <class T>
 void squash_backward(Cuda, Squash kind, std::size_t n, const T* y, const T* dy, T* dx) {
   using A = Accumulator<T>;
-  cuda::each("squash_backward", n, cuda::SquashBackward<T>{kind == Squash::tanh ? A(-1) : A(0), y, dy, dx});
+  cuda::map<true>("squash_backward", n, dx, cuda::SquashBackward<A>{kind == Squash::tanh ? A(-1) : A(0)},
+                  {{y}, {dy}});
 }
 
 #define CALM_ACTIVATION(T)                                                                       \

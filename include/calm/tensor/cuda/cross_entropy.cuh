@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/rows.cuh"
 
 namespace calm::cuda {
 
 /// loss[r] = log Σ_c e^z[r, c] - z[r, wanted[r]] with z = cap · tanh(logits / cap), or the logits where cap = 0; with
-/// `gradient` (or null) also that of the logits, times `factor`. It may be the logits themselves.
-template <class T>
+/// `gradient` (or null) also that of the logits, times `factor`. Memory of the logits is read twice.
+template <std::size_t N, class T>
 struct CrossEntropy {
   using A = Accumulator<T>;
   std::size_t cols;
@@ -25,19 +25,26 @@ struct CrossEntropy {
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     const A* x = logits + r * cols;
     const auto target = static_cast<std::size_t>(wanted[r]);
-    const A most = team.template max<A>(cols, [&](std::size_t c) { return bounded(x[c]); });
-    const A sum = team.template sum<A>(cols, [&](std::size_t c) { return std::exp(bounded(x[c]) - most); });
+    const auto all = team.template max_sum<A>(cols, [&](std::size_t c) { return bounded(x[c]); });
     team.each(1, [&](std::size_t) {
-      loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(bounded(x[target]) - most);
+      loss[r] = std::log(static_cast<double>(all.sum)) - static_cast<double>(bounded(x[target]) - all.most);
     });
     if (gradient == nullptr) return;
-    team.each(cols, [&](std::size_t c) {
-      const A z = bounded(x[c]);
-      A g = std::exp(z - most) * (factor / sum);
-      if (c == target) g -= factor;
+    team.each(cols / N, [&](std::size_t i) { put(x, i * N, target, all, r); });
+  }
+
+ private:
+  CALM_KERNEL void put(const A* x, std::size_t first, std::size_t target, const MaxSum<A>& all, std::size_t r) const {
+    const auto logit = load<N>(x + first);
+    Pack<T, N> pack;
+    for (std::size_t j = 0; j < N; ++j) {
+      const A z = bounded(logit.at[j]);
+      A g = std::exp(z - all.most) * (factor / all.sum);
+      if (first + j == target) g -= factor;
       if (cap > 0) g *= (A(1) - z / cap) * (A(1) + z / cap);
-      gradient[r * cols + c] = narrow<T>(g);
-    });
+      pack.at[j] = narrow<T>(g);
+    }
+    store(gradient + r * cols + first, pack);
   }
 };
 
@@ -90,9 +97,9 @@ void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std
     take_rows(device, n, width, 0, rows + r0, x, x_rows.data());
     gemm(device, Op::none, Op::transpose, n, vocab, width, A(1), MatrixRef<const T>{x_rows.data(), width},
          MatrixRef<const T>{w, width}, false, MatrixRef<A>{logits.data(), vocab});
-    cuda::teams("cross_entropy", n, vocab,
-                cuda::CrossEntropy<T>{vocab, wanted + r0, A(1) / static_cast<A>(count), static_cast<A>(cap),
-                                      logits.data(), gradient ? d_logits.data() : nullptr, losses.data() + r0});
+    cuda::over_rows<cuda::CrossEntropy, T>(
+        "cross_entropy", n, vocab, true, vocab, wanted + r0, A(1) / static_cast<A>(count), static_cast<A>(cap),
+        static_cast<const A*>(logits.data()), gradient ? d_logits.data() : nullptr, losses.data() + r0);
     if (dx) {
       gemm(device, Op::none, Op::none, n, width, vocab, A(1), MatrixRef<const T>{d_logits.data(), vocab},
            MatrixRef<const T>{w, width}, false, MatrixRef<T>{dx_rows.data(), width});

@@ -1,4 +1,4 @@
-/// \file  The GPU itself: memory, copies, the stream, and products through cuBLASLt.
+/// \file  The GPU itself: memory, copies and streams.
 #pragma once
 
 #include <cublasLt.h>
@@ -79,15 +79,21 @@ class SharedPool {
   std::vector<cudaEvent_t> events_;
 };
 
+/// Whether this thread launches on the second stream.
+inline thread_local bool on_side = false;
+
 /// What this process has of its device. Made when it is first used, and never destroyed: tensors with static lifetime
 /// may outlive any order.
 struct Context {
   static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;
 
   int number = 0;
-  cudaStream_t stream = nullptr;
+  unsigned processors = 0;
+  cudaStream_t main = nullptr, side = nullptr;
+  cudaEvent_t forked = nullptr, joined = nullptr;
+  bool side_runs = false;  ///< something that `main` has not waited for
+  bool records = false;    ///< what is launched is kept for a graph
   cublasLtHandle_t blas = nullptr;
-  void* workspace = nullptr;
   SharedPool shared;
   std::atomic<std::uint64_t> launches{0};
   std::atomic<std::size_t> live{0}, peak{0};
@@ -95,6 +101,16 @@ struct Context {
   static Context& get() {
     static Context* const context = new Context;
     return *context;
+  }
+
+  cudaStream_t stream() const { return on_side ? side : main; }
+  void* workspace() const { return workspaces_[on_side]; }
+  bool recording() const { return records; }
+  /// Throws `Error` while launches are recorded.
+  void require_running(const char* what) const {
+    calm::detail::require(!records, [&] {
+      return "calm::cuda: " + std::string(what) + " while launches are recorded: it would not happen again";
+    });
   }
 
   void count_live(std::size_t bytes) {
@@ -107,17 +123,28 @@ struct Context {
  private:
   Context() {
     check(cudaGetDevice(&number), "cudaGetDevice");
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    int count = 0;
+    check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, number), "cudaDeviceGetAttribute");
+    processors = static_cast<unsigned>(count);
+    for (cudaStream_t* s : {&main, &side}) {
+      check(cudaStreamCreateWithFlags(s, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    }
+    for (cudaEvent_t* e : {&forked, &joined}) {
+      check(cudaEventCreateWithFlags(e, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    }
     cudaMemPool_t pool = nullptr;
     check(cudaDeviceGetDefaultMemPool(&pool, number), "cudaDeviceGetDefaultMemPool");
     std::uint64_t keep = ~std::uint64_t{0};  // what is given back stays with the process, for the next step
     check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep), "cudaMemPoolSetAttribute");
     check(cublasLtCreate(&blas), "cublasLtCreate");
-    check(cudaMalloc(&workspace, workspace_bytes), "cudaMalloc of the products' workspace");
+    for (void*& space : workspaces_) check(cudaMalloc(&space, workspace_bytes), "cudaMalloc of a products' workspace");
   }
+
+  void* workspaces_[2] = {};  ///< of each stream
 };
 
-cudaStream_t stream() { return Context::get().stream; }
+cudaStream_t stream() { return Context::get().stream(); }
+unsigned processors() { return Context::get().processors; }
 
 void launched(const char* kernel, std::size_t items) {
   ++Context::get().launches;
@@ -155,7 +182,7 @@ DeviceInfo device() {
 void* take(std::size_t bytes) {
   Context& context = Context::get();
   void* memory = nullptr;
-  const cudaError_t error = cudaMallocAsync(&memory, std::max<std::size_t>(bytes, 1), context.stream);
+  const cudaError_t error = cudaMallocAsync(&memory, std::max<std::size_t>(bytes, 1), context.stream());
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     std::size_t free = 0, all = 0;
@@ -171,107 +198,26 @@ void* take(std::size_t bytes) {
 void give(void* memory, std::size_t bytes) noexcept {
   Context& context = Context::get();
   context.live -= bytes;
-  cudaFreeAsync(memory, context.stream);  // an error of before shows at the next launch
+  cudaFreeAsync(memory, context.stream());  // an error of before shows at the next launch
 }
-void* take_shared(std::size_t bytes) { return Context::get().shared.take(bytes); }
+void* take_shared(std::size_t bytes) {
+  Context::get().require_running("memory that the host writes is asked for");
+  return Context::get().shared.take(bytes);
+}
 void give_shared(void* memory, std::size_t bytes) noexcept {
   Context& context = Context::get();
-  context.shared.give(memory, bytes, context.stream);
+  if (context.recording()) return;  // what is recorded reads it each time
+  context.shared.give(memory, bytes, context.stream());
 }
 
 Use use() { return {Context::get().live.load(), Context::get().peak.load()}; }
 void reset_peak() { Context::get().peak = Context::get().live.load(); }
 std::uint64_t launches() { return Context::get().launches.load(); }
-void synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
-
-// --- Products --------------------------------------------------------------------------------------------------------
-
-/// What cuBLASLt is asked for. A row-major matrix is to it a column-major one, transposed; so it multiplies the
-/// operands in the opposite order: Cᵀ = op(B)ᵀ · op(A)ᵀ.
-struct Product {
-  cudaDataType_t type, result;
-  cublasComputeType_t compute;
-  cudaDataType_t scale;
-  kernel::Op op_a, op_b;
-  bool accumulate;
-  std::size_t m, n, k, a_stride, b_stride, c_stride;
-  std::uint32_t alignment;  ///< of all three matrices, in bytes
-
-  friend auto operator<=>(const Product&, const Product&) = default;
-
-  std::string text() const {
-    const auto op = [](kernel::Op o) { return o == kernel::Op::none ? "" : "ᵀ"; };
-    return std::string("cublasLt, A") + op(op_a) + " · B" + op(op_b) + ", " + std::to_string(m) + " × " +
-           std::to_string(n) + " × " + std::to_string(k);
-  }
-};
-
-/// A product's descriptors and the algorithm that cuBLASLt thinks fastest; made once for each kind of product.
-struct Plan {
-  cublasLtMatmulDesc_t product = nullptr;
-  cublasLtMatrixLayout_t first = nullptr, second = nullptr, result = nullptr;
-  cublasLtMatmulAlgo_t algorithm{};
-
-  explicit Plan(const Product& p) {
-    const std::string what = p.text();
-    const auto order = [](kernel::Op op) { return op == kernel::Op::none ? CUBLAS_OP_N : CUBLAS_OP_T; };
-    const cublasOperation_t first_op = order(p.op_b), second_op = order(p.op_a);
-    check(cublasLtMatmulDescCreate(&product, p.compute, p.scale), what);
-    check(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSA, &first_op, sizeof(first_op)), what);
-    check(cublasLtMatmulDescSetAttribute(product, CUBLASLT_MATMUL_DESC_TRANSB, &second_op, sizeof(second_op)), what);
-    const auto layout = [&](cublasLtMatrixLayout_t& l, cudaDataType_t type, std::size_t rows, std::size_t columns,
-                            std::size_t stride) {
-      check(cublasLtMatrixLayoutCreate(&l, type, columns, rows, static_cast<std::int64_t>(stride)), what);
-    };
-    layout(first, p.type, p.op_b == kernel::Op::none ? p.k : p.n, p.op_b == kernel::Op::none ? p.n : p.k, p.b_stride);
-    layout(second, p.type, p.op_a == kernel::Op::none ? p.m : p.k, p.op_a == kernel::Op::none ? p.k : p.m, p.a_stride);
-    layout(result, p.result, p.m, p.n, p.c_stride);
-    cublasLtMatmulPreference_t preference = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&preference), what);
-    const std::size_t workspace = Context::workspace_bytes;
-    check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                               sizeof(workspace)), what);
-    for (const auto side : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-                            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-      check(cublasLtMatmulPreferenceSetAttribute(preference, side, &p.alignment, sizeof(p.alignment)), what);
-    }
-    cublasLtMatmulHeuristicResult_t found{};
-    int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(Context::get().blas, product, first, second, result, result, preference, 1,
-                                         &found, &count), what);
-    cublasLtMatmulPreferenceDestroy(preference);
-    calm::detail::require(count > 0, [&] { return "calm::cuda: " + what + ": no algorithm for it"; });
-    algorithm = found.algo;
-  }
-  Plan(const Plan&) = delete;
-  Plan& operator=(const Plan&) = delete;
-};
-
-inline const Plan& plan_for(const Product& p) {
-  static std::mutex mutex;
-  static auto* const plans = new std::map<Product, Plan>;
-  const std::lock_guard lock(mutex);
-  const auto place = plans->find(p);
-  return place != plans->end() ? place->second : plans->try_emplace(p, p).first->second;
-}
-
-/// The largest power of two, up to 256, that divides all three addresses: the fast algorithms want 16 at least.
-inline std::uint32_t alignment_of(const void* a, const void* b, const void* c) {
-  const auto bits = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
-                    reinterpret_cast<std::uintptr_t>(c) | 256;
-  return static_cast<std::uint32_t>(bits & (~bits + 1));
-}
-
-template <class A>
-void multiply(const Product& p, A alpha, const void* a, const void* b, void* c) {
-  if (p.m == 0 || p.n == 0) return;
+void synchronize() {
   Context& context = Context::get();
-  const Plan& plan = plan_for(p);
-  const A beta = p.accumulate ? A(1) : A(0);
-  check(cublasLtMatmul(context.blas, plan.product, &alpha, b, plan.first, a, plan.second, &beta, c, plan.result, c,
-                       plan.result, &plan.algorithm, context.workspace, Context::workspace_bytes, context.stream),
-        p.text());
-  ++context.launches;
+  context.require_running("the host waits");
+  if (context.side_runs) check(cudaStreamSynchronize(context.side), "cudaStreamSynchronize");
+  check(cudaStreamSynchronize(context.main), "cudaStreamSynchronize");
 }
 
 }  // namespace calm::cuda
@@ -280,26 +226,15 @@ namespace calm::kernel {
 
 void copy_from_host(Cuda, std::size_t bytes, const void* from, void* to) {
   if (bytes == 0) return;
+  cuda::Context::get().require_running("a copy from the host");
   cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda::stream()), "cudaMemcpyAsync to device");
   cuda::synchronize();
 }
 void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {
   if (bytes == 0) return;
+  cuda::Context::get().require_running("a copy to the host");
   cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda::stream()), "cudaMemcpyAsync to the host");
   cuda::synchronize();
 }
-
-#define CALM_GEMM(A, T, R, TYPE, RESULT, COMPUTE, SCALE)                                                           \
-  void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha, MatrixRef<const T> a,    \
-            MatrixRef<const T> b, bool accumulate, MatrixRef<R> c) {                                               \
-    cuda::multiply<A>({TYPE, RESULT, COMPUTE, SCALE, op_a, op_b, accumulate, m, n, k, a.stride, b.stride, c.stride, \
-                       cuda::alignment_of(a.data, b.data, c.data)},                                                \
-                      alpha, a.data, b.data, c.data);                                                              \
-  }
-CALM_GEMM(float, float, float, CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F)
-CALM_GEMM(double, double, double, CUDA_R_64F, CUDA_R_64F, CUBLAS_COMPUTE_64F, CUDA_R_64F)
-CALM_GEMM(float, bf16, bf16, CUDA_R_16BF, CUDA_R_16BF, CUBLAS_COMPUTE_32F, CUDA_R_32F)
-CALM_GEMM(float, bf16, float, CUDA_R_16BF, CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F)
-#undef CALM_GEMM
 
 }  // namespace calm::kernel

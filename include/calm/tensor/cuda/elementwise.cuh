@@ -3,8 +3,8 @@
 
 #include <type_traits>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/pack.cuh"
 
 namespace calm::cuda {
 
@@ -12,7 +12,12 @@ template <class T>
 struct Fill {
   T value;
   T* y;
-  CALM_KERNEL void operator()(std::size_t i) const { y[i] = value; }
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    Pack<T, N> pack;
+    for (std::size_t j = 0; j < N; ++j) pack.at[j] = value;
+    store(y + i, pack);
+  }
 };
 
 /// The 16-bit types are reached through float.
@@ -21,41 +26,43 @@ struct Convert {
   const T* x;
   U* y;
   using Via = std::conditional_t<sizeof(T) == 2 || sizeof(U) == 2, float, T>;
-  CALM_KERNEL void operator()(std::size_t i) const { y[i] = static_cast<U>(static_cast<Via>(x[i])); }
-};
-
-/// z = x + factor · y; y repeats after `cols`.
-template <class T>
-struct AddScaled {
-  const T *x, *y;
-  Accumulator<T> factor;
-  std::size_t cols;
-  T* z;
-  CALM_KERNEL void operator()(std::size_t i) const { z[i] = narrow<T>(wide(x[i]) + factor * wide(y[i % cols])); }
-};
-
-/// z = x · y, or z += x · y
-template <class T, bool Add>
-struct Multiply {
-  const T *x, *y;
-  std::size_t cols;
-  T* z;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    const auto product = wide(x[i]) * wide(y[i % cols]);
-    z[i] = narrow<T>(Add ? wide(z[i]) + product : product);
+  /// So many at a time that the wider type fills 16 bytes.
+  static constexpr std::size_t width = pack_width<std::conditional_t<(sizeof(T) > sizeof(U)), T, U>>;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    const auto from = load<N>(x + i);
+    Pack<U, N> to;
+    for (std::size_t j = 0; j < N; ++j) {
+      if constexpr (std::is_same_v<T, U>) to.at[j] = from.at[j];
+      else to.at[j] = narrow<U>(static_cast<Accumulator<U>>(static_cast<Via>(from.at[j])));
+    }
+    store(y + i, to);
   }
 };
+template <class T, class U>
+void convert(const char* kernel, std::size_t n, const T* x, U* y) {
+  using F = Convert<T, U>;
+  each_pack<F::width>(kernel, n, in_packs(x, y), F{x, y});
+}
 
-/// y = factor · x, or y += factor · x; the factor a number, or one in device memory
-template <class T, bool Add>
-struct Scale {
-  const T* x;
+template <class A>
+struct PlusScaled {
+  A factor;
+  CALM_KERNEL A operator()(A x, A y) const { return x + factor * y; }
+};
+struct Times {
+  template <class A>
+  CALM_KERNEL A operator()(A x, A y) const {
+    return x * y;
+  }
+};
+/// The factor is a number, or one in device memory.
+template <class T>
+struct Scaled {
   Accumulator<T> factor;
-  const T* stored_factor;
-  T* y;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    const auto product = (stored_factor ? wide(*stored_factor) : factor) * wide(x[i]);
-    y[i] = narrow<T>(Add ? wide(y[i]) + product : product);
+  const T* stored_factor = nullptr;
+  CALM_KERNEL Accumulator<T> operator()(Accumulator<T> x) const {
+    return (stored_factor ? wide(*stored_factor) : factor) * x;
   }
 };
 
@@ -64,11 +71,25 @@ struct MultiplyRows {
   const T *x, *factor;
   std::size_t factors, width;
   T* z;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    const auto product = wide(x[i]) * wide(factor[i / width % factors]);
-    z[i] = narrow<T>(Add ? wide(z[i]) + product : product);
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {  // N elements of one row
+    const auto by = wide(factor[i / width % factors]);
+    const auto from = load<N>(x + i);
+    Pack<T, N> to{};
+    if constexpr (Add) to = load<N>(z + i);
+    for (std::size_t j = 0; j < N; ++j) {
+      const auto product = wide(from.at[j]) * by;
+      to.at[j] = narrow<T>(Add ? wide(to.at[j]) + product : product);
+    }
+    store(z + i, to);
   }
 };
+template <bool Add, class T>
+void scale_rows(const char* kernel, const kernel::RowFactors& e, const T* x, const T* factor, T* z) {
+  constexpr std::size_t width = pack_width<T>;
+  each_pack<width>(kernel, e.rows * e.width, in_packs(x, z) && e.width % width == 0,
+                   MultiplyRows<T, Add>{x, factor, e.factors, e.width, z});
+}
 
 /// Four elements share a block of random numbers, so index i stands for elements 4i to 4i + 3.
 template <class T, bool Backward>
@@ -94,51 +115,51 @@ namespace calm::kernel {
 
 template <class T>
 void fill(Cuda, std::size_t n, T value, T* y) {
-  cuda::each("fill", n, cuda::Fill<T>{value, y});
+  cuda::each_pack<cuda::pack_width<T>>("fill", n, cuda::in_packs(y), cuda::Fill<T>{value, y});
 }
 template <class T, class U>
 void copy(Cuda, std::size_t n, const T* x, U* y) {
-  cuda::each("copy", n, cuda::Convert<T, U>{x, y});
+  cuda::convert("copy", n, x, y);
 }
 template <class T, class U>
 void cast(Cuda, std::size_t n, const T* x, U* y) {
-  cuda::each("cast", n, cuda::Convert<T, U>{x, y});
+  cuda::convert("cast", n, x, y);
 }
 template <class T>
 void add_to(Cuda, std::size_t n, const T* x, T* y) {
-  cuda::each("add_to", n, cuda::Scale<T, true>{x, 1, nullptr, y});
+  cuda::map<true>("add_to", n, y, cuda::Scaled<T>{1}, {{x}});
 }
 template <class T>
 void add_scaled(Cuda, std::size_t n, std::size_t cols, const T* x, const T* y, Accumulator<T> factor, T* z) {
-  cuda::each("add_scaled", n, cuda::AddScaled<T>{x, y, factor, cols ? cols : n, z});
+  cuda::map<false>("add_scaled", n, z, cuda::PlusScaled<Accumulator<T>>{factor}, {{x}, {y, cols}});
 }
 template <class T>
 void multiply(Cuda, std::size_t n, std::size_t cols, const T* x, const T* y, T* z) {
-  cuda::each("multiply", n, cuda::Multiply<T, false>{x, y, cols ? cols : n, z});
+  cuda::map<false>("multiply", n, z, cuda::Times{}, {{x}, {y, cols}});
 }
 template <class T>
 void multiply_add(Cuda, std::size_t n, std::size_t cols, const T* x, const T* y, T* z) {
-  cuda::each("multiply_add", n, cuda::Multiply<T, true>{x, y, cols ? cols : n, z});
+  cuda::map<true>("multiply_add", n, z, cuda::Times{}, {{x}, {y, cols}});
 }
 template <class T>
 void axpy(Cuda, std::size_t n, Accumulator<T> factor, const T* x, T* y) {
-  cuda::each("axpy", n, cuda::Scale<T, true>{x, factor, nullptr, y});
+  cuda::map<true>("axpy", n, y, cuda::Scaled<T>{factor}, {{x}});
 }
 template <class T>
 void axpy_by(Cuda, std::size_t n, const T* factor, const T* x, T* y) {
-  cuda::each("axpy_by", n, cuda::Scale<T, true>{x, 0, factor, y});
+  cuda::map<true>("axpy_by", n, y, cuda::Scaled<T>{0, factor}, {{x}});
 }
 template <class T>
 void scale(Cuda, std::size_t n, Accumulator<T> factor, const T* x, T* y) {
-  cuda::each("scale", n, cuda::Scale<T, false>{x, factor, nullptr, y});
+  cuda::map<false>("scale", n, y, cuda::Scaled<T>{factor}, {{x}});
 }
 template <class T>
 void multiply_rows(Cuda, RowFactors e, const T* x, const T* factor, T* z) {
-  cuda::each("multiply_rows", e.rows * e.width, cuda::MultiplyRows<T, false>{x, factor, e.factors, e.width, z});
+  cuda::scale_rows<false>("multiply_rows", e, x, factor, z);
 }
 template <class T>
 void multiply_rows_add(Cuda, RowFactors e, const T* x, const T* factor, T* z) {
-  cuda::each("multiply_rows_add", e.rows * e.width, cuda::MultiplyRows<T, true>{x, factor, e.factors, e.width, z});
+  cuda::scale_rows<true>("multiply_rows_add", e, x, factor, z);
 }
 template <class T>
 void dropout(Cuda, std::size_t n, float p, RandomKey key, const T* x, T* y) {

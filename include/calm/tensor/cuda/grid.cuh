@@ -6,15 +6,20 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/tensor/cuda/memory.hpp"
 #include "calm/tensor/dtype.hpp"
 
 #ifdef __CUDACC__
+#include <cuda_bf16.h>
 #define CALM_KERNEL __device__
 #else
 #define CALM_KERNEL
@@ -29,11 +34,33 @@ inline unsigned threads_for(std::size_t width) {
   return threads;
 }
 
+/// Numbers x_i so far: the largest, and Σ e^(x_i - largest) (Milakov and Gimelshein 2018).
+template <class A>
+struct MaxSum {
+  A most, sum;
+  CALM_KERNEL static MaxSum none() { return {std::numeric_limits<A>::lowest(), A(0)}; }
+  CALM_KERNEL static MaxSum of(A x) { return {x, A(1)}; }
+};
+struct JoinMaxSum {
+  template <class A>
+  CALM_KERNEL MaxSum<A> operator()(MaxSum<A> a, MaxSum<A> b) const {
+    return b.most > a.most ? added(b, a) : added(a, b);
+  }
+
+ private:
+  template <class A>
+  CALM_KERNEL static MaxSum<A> added(MaxSum<A> larger, MaxSum<A> smaller) {
+    return {larger.most, larger.sum + smaller.sum * std::exp(smaller.most - larger.most)};
+  }
+};
+
 #ifdef __CUDACC__
 
 /// Called after each launch, with what was launched; throws `Error` if it was refused.
 void launched(const char* kernel, std::size_t items);
 cudaStream_t stream();
+/// The device's multiprocessors.
+unsigned processors();
 
 /// The threads of one block.
 class Team {
@@ -54,6 +81,11 @@ class Team {
   __device__ A max(std::size_t n, const F& f) const {
     return fold<A>(n, std::numeric_limits<A>::lowest(), f, [](A a, A b) { return b > a ? b : a; });
   }
+  /// The largest f(i) and Σ e^(f(i) - largest), reading each f(i) once.
+  template <class A, class F>
+  __device__ MaxSum<A> max_sum(std::size_t n, const F& f) const {
+    return fold<MaxSum<A>>(n, MaxSum<A>::none(), [&](std::size_t i) { return MaxSum<A>::of(f(i)); }, JoinMaxSum{});
+  }
   /// The block's shared memory.
   template <class A>
   __device__ A* shared() const {
@@ -62,12 +94,20 @@ class Team {
   }
 
  private:
+  template <class A>
+  __device__ static A exchanged(A mine, int step) {
+    return __shfl_xor_sync(0xffffffffu, mine, step);
+  }
+  template <class A>
+  __device__ static MaxSum<A> exchanged(MaxSum<A> mine, int step) {
+    return {exchanged(mine.most, step), exchanged(mine.sum, step)};
+  }
   template <class A, class F, class Join>
   __device__ A fold(std::size_t n, A start, const F& f, const Join& join) const {
     __shared__ A of_warp[32];
     A mine = start;
     for (std::size_t i = threadIdx.x; i < n; i += blockDim.x) mine = join(mine, f(i));
-    for (int step = 16; step > 0; step /= 2) mine = join(mine, __shfl_xor_sync(0xffffffffu, mine, step));
+    for (int step = 16; step > 0; step /= 2) mine = join(mine, exchanged(mine, step));
     if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
     __syncthreads();
     A all = of_warp[0];
@@ -77,8 +117,11 @@ class Team {
   }
 };
 
+/// Blocks of 256 threads that a multiprocessor holds at a time.
+inline constexpr std::size_t resident_blocks = 8;
+
 template <class F>
-__global__ void each_index(std::size_t n, const F f) {
+__global__ void __launch_bounds__(256) each_index(std::size_t n, const F f) {
   const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
   for (std::size_t i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
 }
@@ -94,7 +137,7 @@ inline constexpr std::size_t most_blocks = std::size_t{1} << 30;
 template <class F>
 void each(const char* kernel, std::size_t n, const F& f) {
   if (n == 0) return;
-  const auto blocks = static_cast<unsigned>(std::min((n + 255) / 256, most_blocks));
+  const auto blocks = static_cast<unsigned>(std::min((n + 255) / 256, resident_blocks * processors()));
   each_index<F><<<blocks, 256, 0, stream()>>>(n, f);
   launched(kernel, n);
 }
@@ -113,14 +156,8 @@ void teams(const char* kernel, std::size_t items, std::size_t width, const F& f,
 
 #else  // the same on the host
 
-/// While one lives, the host may touch what stands for the device's memory.
-class Running {
- public:
-  explicit Running(const char* kernel);
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-  ~Running();
-};
+/// Runs `f`, which may touch what stands for the device's memory, or keeps it for later, as the order of launches says.
+void launch(const char* kernel, std::function<void()> f);
 
 class Team {
  public:
@@ -139,6 +176,10 @@ class Team {
   template <class A, class F>
   A max(std::size_t n, const F& f) const {
     return fold<A>(n, std::numeric_limits<A>::lowest(), f, [](A a, A b) { return b > a ? b : a; });
+  }
+  template <class A, class F>
+  MaxSum<A> max_sum(std::size_t n, const F& f) const {
+    return fold<MaxSum<A>>(n, MaxSum<A>::none(), [&](std::size_t i) { return MaxSum<A>::of(f(i)); }, JoinMaxSum{});
   }
   template <class A>
   A* shared() const {
@@ -169,14 +210,16 @@ class Team {
 
 template <class F>
 void each(const char* kernel, std::size_t n, const F& f) {
-  const Running running(kernel);
-  for (std::size_t i = n; i-- > 0;) f(i);
+  launch(kernel, [=] {
+    for (std::size_t i = n; i-- > 0;) f(i);
+  });
 }
 
 template <class F>
 void teams(const char* kernel, std::size_t items, std::size_t width, const F& f, std::size_t shared = 0) {
-  const Running running(kernel);
-  for (std::size_t item = items; item-- > 0;) f(Team(threads_for(width), shared), item);
+  launch(kernel, [=] {
+    for (std::size_t item = items; item-- > 0;) f(Team(threads_for(width), shared), item);
+  });
 }
 
 #endif
@@ -204,6 +247,13 @@ CALM_KERNEL Accumulator<T> wide(const T& x) {
 }
 template <class T>
 CALM_KERNEL T narrow(Accumulator<T> x) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, bf16>) {  // one instruction
+    bf16 y;
+    y.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
+    return y;
+  }
+#endif
   return static_cast<T>(x);
 }
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/pack.cuh"
 #include "calm/tensor/storage.hpp"
 
 namespace calm::cuda {
@@ -17,10 +17,14 @@ struct TakeRows {
   const Index* index;
   const T* x;
   T* y;
-  CALM_KERNEL void operator()(std::size_t at) const {
-    const std::size_t i = at / cols, c = at % cols;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t to) const {
+    const std::size_t i = to / cols, c = to % cols;
     const Index row = index[i];
-    y[at] = row < 0 ? T(0.0f) : x[(i / group * step + static_cast<std::size_t>(row)) * cols + c];
+    Pack<T, N> pack;
+    for (T& v : pack.at) v = narrow<T>(0);
+    if (row >= 0) pack = load<N>(x + (i / group * step + static_cast<std::size_t>(row)) * cols + c);
+    store(y + to, pack);
   }
 };
 
@@ -31,10 +35,14 @@ struct PutRows {
   const Index* index;
   const T* dy;
   T* dx;
-  CALM_KERNEL void operator()(std::size_t at) const {
-    const std::size_t i = at / cols, c = at % cols;
-    T& to = dx[(i * step + static_cast<std::size_t>(index[i])) * cols + c];
-    to = narrow<T>(wide(to) + wide(dy[at]));
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t from) const {
+    const std::size_t i = from / cols, c = from % cols;
+    T* const to = dx + (i * step + static_cast<std::size_t>(index[i])) * cols + c;
+    const auto added = load<N>(dy + from);
+    auto pack = load<N>(to);
+    for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(pack.at[j]) + wide(added.at[j]));
+    store(to, pack);
   }
 };
 
@@ -60,12 +68,20 @@ struct KeepRows {
   const Index *position, *end;
   const T* fresh;
   T* rows;
-  CALM_KERNEL void operator()(std::size_t at) const {
-    const std::size_t i = at / cols, c = at % cols;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t from) const {
+    const std::size_t i = from / cols, c = from % cols;
     if (end[i] == 0) return;
-    rows[(i / time * capacity + static_cast<std::size_t>(position[i])) * cols + c] = fresh[at];
+    store(rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols + c, load<N>(fresh + from));
   }
 };
+
+/// f on n rows of `cols` elements of T, in packs where these are whole; `data` are what it reads and writes.
+template <class T, class F, class... P>
+void over_elements(const char* kernel, std::size_t n, std::size_t cols, const F& f, const P*... data) {
+  constexpr std::size_t width = pack_width<T>;
+  each_pack<width>(kernel, n * cols, in_packs(data...) && cols % width == 0, f);
+}
 
 }  // namespace calm::cuda
 
@@ -81,16 +97,16 @@ std::size_t first_beyond(Cuda, std::size_t n, const Index* index, std::size_t bo
 }
 template <class T>
 void take_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* x, T* y) {
-  cuda::each("take_rows", n * cols, cuda::TakeRows<T>{1, cols, step, index, x, y});
+  cuda::over_elements<T>("take_rows", n, cols, cuda::TakeRows<T>{1, cols, step, index, x, y}, x, y);
 }
 template <class T>
 void put_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* dy, T* dx) {
-  cuda::each("put_rows", n * cols, cuda::PutRows<T>{cols, step, index, dy, dx});
+  cuda::over_elements<T>("put_rows", n, cols, cuda::PutRows<T>{cols, step, index, dy, dx}, dy, dx);
 }
 template <class T>
 void pick_rows(Cuda, std::size_t n, std::size_t group, std::size_t cols, std::size_t step, const Index* index,
                const T* x, T* y) {
-  cuda::each("pick_rows", n * cols, cuda::TakeRows<T>{group, cols, step, index, x, y});
+  cuda::over_elements<T>("pick_rows", n, cols, cuda::TakeRows<T>{group, cols, step, index, x, y}, x, y);
 }
 template <class T>
 void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable) {
@@ -114,7 +130,8 @@ void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, con
 template <class T>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
                const Index* end, const T* fresh, T* rows) {
-  cuda::each("keep_rows", batch * time * cols, cuda::KeepRows<T>{time, capacity, cols, position, end, fresh, rows});
+  cuda::over_elements<T>("keep_rows", batch * time, cols,
+                         cuda::KeepRows<T>{time, capacity, cols, position, end, fresh, rows}, fresh, rows);
 }
 
 #define CALM_INDEX(T)                                                                                                  \

@@ -3,13 +3,13 @@
 
 #include <cmath>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/pack.cuh"
 
 namespace calm::cuda {
 
 /// partial[item] = Σ x² of one chunk
-template <class T>
+template <std::size_t N, class T>
 struct Squares {
   std::size_t n;
   const T* x;
@@ -17,11 +17,20 @@ struct Squares {
   CALM_KERNEL void operator()(const Team& team, std::size_t item) const {
     const std::size_t first = item * kernel::norm_chunk;
     const std::size_t some = n - first < kernel::norm_chunk ? n - first : kernel::norm_chunk;
-    const double sum = team.template sum<double>(some, [&](std::size_t i) {
-      const auto value = static_cast<double>(x[first + i]);
-      return value * value;
-    });
+    const double sum = team.template sum<double>(some / N, [&](std::size_t i) { return squares<N>(first + i * N); }) +
+                       team.template sum<double>(some % N, [&](std::size_t i) {
+                         return squares<1>(first + some / N * N + i);
+                       });
     team.each(1, [&](std::size_t) { partial[item] = sum; });
+  }
+
+ private:
+  template <std::size_t M>
+  CALM_KERNEL double squares(std::size_t at) const {
+    const auto pack = load<M>(x + at);
+    double sum = 0;
+    for (std::size_t j = 0; j < M; ++j) sum += static_cast<double>(pack.at[j]) * static_cast<double>(pack.at[j]);
+    return sum;
   }
 };
 
@@ -35,28 +44,39 @@ struct SumAll {
   }
 };
 
-/// As kernel::adamw of the host.
+/// As kernel::adamw of the host, in one sweep over all arrays.
 template <class T, class A>
 struct AdamW {
   kernel::AdamWStep<A> s;
   const T* g;
   A *m, *v, *master;
   T* x;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    const A gi = g ? s.gradient_scale * static_cast<A>(g[i]) : A(0);
-    const A mi = m[i] + (gi - m[i]) * (A(1) - s.beta1);
-    const A vi = s.beta2 * v[i] + (A(1) - s.beta2) * gi * gi;
-    m[i] = mi;
-    v[i] = vi;
-    A now = static_cast<A>(x[i]);
-    if (master && rounded(master[i]) == now) now = master[i];
-    const A changed = s.decay * now - s.step_size * (mi / (std::sqrt(vi) / s.second_correction + s.epsilon));
-    if (master) master[i] = changed;
-    x[i] = static_cast<T>(static_cast<Accumulator<T>>(changed));
+
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    auto moment = load<N>(m + i), square = load<N>(v + i);
+    auto now = load<N>(x + i);
+    Pack<T, N> gradient{};
+    Pack<A, N> exact{};
+    if (g) gradient = load<N>(g + i);
+    if (master) exact = load<N>(master + i);
+    for (std::size_t j = 0; j < N; ++j) {
+      const A gj = g ? s.gradient_scale * static_cast<A>(gradient.at[j]) : A(0);
+      const A mj = moment.at[j] += (gj - moment.at[j]) * (A(1) - s.beta1);
+      const A vj = square.at[j] = s.beta2 * square.at[j] + (A(1) - s.beta2) * gj * gj;
+      A before = static_cast<A>(now.at[j]);
+      if (master && static_cast<A>(rounded(exact.at[j])) == before) before = exact.at[j];
+      exact.at[j] = s.decay * before - s.step_size * (mj / (std::sqrt(vj) / s.second_correction + s.epsilon));
+      now.at[j] = rounded(exact.at[j]);
+    }
+    store(m + i, moment);
+    store(v + i, square);
+    if (master) store(master + i, exact);
+    store(x + i, now);
   }
 
  private:
-  CALM_KERNEL static A rounded(A exact) { return static_cast<A>(static_cast<T>(static_cast<Accumulator<T>>(exact))); }
+  CALM_KERNEL static T rounded(A exact) { return narrow<T>(static_cast<Accumulator<T>>(exact)); }
 };
 
 }  // namespace calm::cuda
@@ -69,7 +89,11 @@ double sum_of_squares(Cuda device, std::size_t n, const T* x, double*) {
   const std::size_t chunks = (n + norm_chunk - 1) / norm_chunk;
   const cuda::Scratch<double> partial(chunks + 1);
   double* const all = partial.data() + chunks;
-  cuda::teams("sum_of_squares", chunks, norm_chunk, cuda::Squares<T>{n, x, partial.data()});
+  constexpr std::size_t width = cuda::pack_width<T>;
+  if (cuda::in_packs(x))
+    cuda::teams("sum_of_squares", chunks, norm_chunk, cuda::Squares<width, T>{n, x, partial.data()});
+  else
+    cuda::teams("sum_of_squares", chunks, norm_chunk, cuda::Squares<1, T>{n, x, partial.data()});
   cuda::teams("sum_of_squares", 1, chunks, cuda::SumAll{chunks, partial.data(), all});
   double sum = 0;
   copy_to_host(device, sizeof(double), all, &sum);
@@ -77,7 +101,8 @@ double sum_of_squares(Cuda device, std::size_t n, const T* x, double*) {
 }
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x) {
-  cuda::each("adamw", n, cuda::AdamW<T, A>{s, g, m, v, master, x});
+  cuda::each_pack<cuda::pack_width<A>>("adamw", n, cuda::in_packs(g, m, v, master, x),
+                                       cuda::AdamW<T, A>{s, g, m, v, master, x});
 }
 
 #define CALM_OPTIMIZER(T)                                                                                             \

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
-#include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/pack.cuh"
 #include "calm/tensor/error.hpp"
 
 namespace calm::cuda {
@@ -27,33 +27,65 @@ struct Rotations {
   }
 };
 
-/// Index i is pair k of a head, or one of the elements behind the `turned` ones.
+/// Index i is pair k of a head, or one of the elements behind the `turned` ones; packs hold neighbours of one kind.
 template <class T, bool Backward>
 struct Rope {
+  using A = Accumulator<T>;
   std::size_t heads, width, turned;
   bool interleaved;
-  const Accumulator<T>* table;
+  const A* table;
   const T* x;
   T* y;
-  CALM_KERNEL void operator()(std::size_t i) const {
-    using A = Accumulator<T>;
+
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
     const std::size_t half = turned / 2, of_head = half + (width - turned), head = i / of_head, k = i % of_head;
     const T* from = x + head * width;
     T* to = y + head * width;
     if (k >= half) {
       const std::size_t c = turned + (k - half);
-      to[c] = Backward ? narrow<T>(wide(to[c]) + wide(from[c])) : from[c];
+      put<N>(load<N>(from + c), to + c);
       return;
     }
     const A* row = table + head / heads * width;
-    const A cosine = row[k], sine = Backward ? -row[width / 2 + k] : row[width / 2 + k];
-    const std::size_t first = interleaved ? 2 * k : k, second = interleaved ? first + 1 : k + half;
-    const A a = wide(from[first]), b = wide(from[second]);
-    const A turned_a = a * cosine - b * sine, turned_b = b * cosine + a * sine;
-    to[first] = narrow<T>(Backward ? wide(to[first]) + turned_a : turned_a);
-    to[second] = narrow<T>(Backward ? wide(to[second]) + turned_b : turned_b);
+    const auto cosine = load<N>(row + k), sine = load<N>(row + width / 2 + k);
+    if (interleaved) {
+      auto pairs = load<2 * N>(from + 2 * k);
+      for (std::size_t j = 0; j < N; ++j) turn(cosine.at[j], sine.at[j], pairs.at[2 * j], pairs.at[2 * j + 1]);
+      put<2 * N>(pairs, to + 2 * k);
+    } else {
+      auto first = load<N>(from + k), second = load<N>(from + k + half);
+      for (std::size_t j = 0; j < N; ++j) turn(cosine.at[j], sine.at[j], first.at[j], second.at[j]);
+      put<N>(first, to + k);
+      put<N>(second, to + k + half);
+    }
+  }
+
+ private:
+  CALM_KERNEL static void turn(A cosine, A sine, T& first, T& second) {
+    const A s = Backward ? -sine : sine, a = wide(first), b = wide(second);
+    first = narrow<T>(a * cosine - b * s);
+    second = narrow<T>(b * cosine + a * s);
+  }
+  template <std::size_t N>
+  CALM_KERNEL static void put(Pack<T, N> pack, T* to) {
+    if constexpr (Backward) {
+      const auto before = load<N>(to);
+      for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(before.at[j]) + wide(pack.at[j]));
+    }
+    store(to, pack);
   }
 };
+
+template <bool Backward, class T>
+void turn_heads(const char* kernel, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned,
+                bool interleaved, const Accumulator<T>* table, const T* x, T* y) {
+  constexpr std::size_t pack = pack_width<Accumulator<T>>;
+  const std::size_t of_head = turned / 2 + (width - turned);
+  const bool packs = in_packs(table, x, y) && turned % (2 * pack) == 0 && width % (2 * pack) == 0;
+  each_pack<pack>(kernel, n * heads * of_head, packs,
+                  Rope<T, Backward>{heads, width, turned, interleaved, table, x, y});
+}
 
 }  // namespace calm::cuda
 
@@ -73,15 +105,12 @@ void rotations(Cuda, std::size_t n, std::size_t width, const double* frequency, 
 template <class T>
 void rope(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
           const Accumulator<T>* table, const T* x, T* y) {
-  const std::size_t of_head = turned / 2 + (width - turned);
-  cuda::each("rope", n * heads * of_head, cuda::Rope<T, false>{heads, width, turned, interleaved, table, x, y});
+  cuda::turn_heads<false>("rope", n, heads, width, turned, interleaved, table, x, y);
 }
 template <class T>
 void rope_backward(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
                    const Accumulator<T>* table, const T* dy, T* dx) {
-  const std::size_t of_head = turned / 2 + (width - turned);
-  cuda::each("rope_backward", n * heads * of_head,
-             cuda::Rope<T, true>{heads, width, turned, interleaved, table, dy, dx});
+  cuda::turn_heads<true>("rope_backward", n, heads, width, turned, interleaved, table, dy, dx);
 }
 
 template void rotations<float>(Cuda, std::size_t, std::size_t, const double*, const Index*, float*);

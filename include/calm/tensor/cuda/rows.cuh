@@ -3,11 +3,18 @@
 
 #include <cmath>
 
+#include "calm/tensor/cuda/pack.cuh"
 #include "calm/tensor/cuda/sums.cuh"
 
 namespace calm::cuda {
 
-template <class T>
+/// Σ f(c) over the first elements c of a row's packs.
+template <std::size_t N, class A, class F>
+CALM_KERNEL A sum_of_row(const Team& team, std::size_t cols, const F& f) {
+  return team.template sum<A>(cols / N, [&](std::size_t i) { return f(i * N); });
+}
+
+template <std::size_t N, class T>
 struct Softmax {
   std::size_t cols;
   const T* x;
@@ -16,13 +23,16 @@ struct Softmax {
     using A = Accumulator<T>;
     const T* from = x + r * cols;
     T* to = y + r * cols;
-    const A most = team.template max<A>(cols, [&](std::size_t c) { return wide(from[c]); });
-    const A sum = team.template sum<A>(cols, [&](std::size_t c) { return std::exp(wide(from[c]) - most); });
-    team.each(cols, [&](std::size_t c) { to[c] = narrow<T>(std::exp(wide(from[c]) - most) / sum); });
+    const auto all = team.template max_sum<A>(cols, [&](std::size_t c) { return wide(from[c]); });
+    team.each(cols / N, [&](std::size_t i) {
+      auto pack = load<N>(from + i * N);
+      for (T& v : pack.at) v = narrow<T>(std::exp(wide(v) - all.most) / all.sum);
+      store(to + i * N, pack);
+    });
   }
 };
 
-template <class T>
+template <std::size_t N, class T>
 struct SoftmaxBackward {
   std::size_t cols;
   const T *y, *dy;
@@ -30,9 +40,19 @@ struct SoftmaxBackward {
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
-    const A dot = team.template sum<A>(cols, [&](std::size_t c) { return wide(y[at + c]) * wide(dy[at + c]); });
-    team.each(cols, [&](std::size_t c) {
-      dx[at + c] = narrow<T>(wide(dx[at + c]) + wide(y[at + c]) * (wide(dy[at + c]) - dot));
+    const A dot = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      const auto p = load<N>(y + at + c), g = load<N>(dy + at + c);
+      A part = 0;
+      for (std::size_t j = 0; j < N; ++j) part += wide(p.at[j]) * wide(g.at[j]);
+      return part;
+    });
+    team.each(cols / N, [&](std::size_t i) {
+      const auto p = load<N>(y + at + i * N), g = load<N>(dy + at + i * N);
+      auto d = load<N>(dx + at + i * N);
+      for (std::size_t j = 0; j < N; ++j) {
+        d.at[j] = narrow<T>(wide(d.at[j]) + wide(p.at[j]) * (wide(g.at[j]) - dot));
+      }
+      store(dx + at + i * N, d);
     });
   }
 };
@@ -42,10 +62,22 @@ template <class T>
 struct NormScale {
   const T* weight;
   Accumulator<T> offset;
-  CALM_KERNEL Accumulator<T> operator()(std::size_t c) const { return weight ? wide(weight[c]) + offset : 1; }
+
+  /// Of elements c, c + 1, …
+  template <std::size_t N>
+  CALM_KERNEL Pack<Accumulator<T>, N> of(std::size_t c) const {
+    Pack<Accumulator<T>, N> scale;
+    for (auto& s : scale.at) s = 1;
+    if (weight) {
+      const auto w = load<N>(weight + c);
+      for (std::size_t j = 0; j < N; ++j) scale.at[j] = wide(w.at[j]) + offset;
+    }
+    return scale;
+  }
 };
 
-template <class T>
+/// The second reading of a row finds it in the cache, so memory is passed over once.
+template <std::size_t N, class T>
 struct RmsNorm {
   std::size_t cols;
   const T* x;
@@ -56,15 +88,23 @@ struct RmsNorm {
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const T* from = x + r * cols;
-    T* to = y + r * cols;
-    const A squares = team.template sum<A>(cols, [&](std::size_t c) { return wide(from[c]) * wide(from[c]); });
+    const A squares = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      A part = 0;
+      for (const T& v : load<N>(from + c).at) part += wide(v) * wide(v);
+      return part;
+    });
     const A s = A(1) / std::sqrt(squares / static_cast<A>(cols) + eps);
     if (inverse_rms) team.each(1, [&](std::size_t) { inverse_rms[r] = s; });
-    team.each(cols, [&](std::size_t c) { to[c] = narrow<T>(wide(from[c]) * s * scale(c)); });
+    team.each(cols / N, [&](std::size_t i) {
+      auto pack = load<N>(from + i * N);
+      const auto by = scale.template of<N>(i * N);
+      for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(pack.at[j]) * s * by.at[j]);
+      store(y + r * cols + i * N, pack);
+    });
   }
 };
 
-template <class T>
+template <std::size_t N, class T>
 struct RmsNormBackward {
   std::size_t cols;
   const T* x;
@@ -76,16 +116,28 @@ struct RmsNormBackward {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
     const A s = inverse_rms[r];
-    const A dot = team.template sum<A>(
-        cols, [&](std::size_t c) { return wide(dy[at + c]) * scale(c) * wide(x[at + c]); });
+    const A dot = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      const auto v = load<N>(x + at + c), g = load<N>(dy + at + c);
+      const auto by = scale.template of<N>(c);
+      A part = 0;
+      for (std::size_t j = 0; j < N; ++j) part += wide(g.at[j]) * by.at[j] * wide(v.at[j]);
+      return part;
+    });
     const A pull = dot * s * s / static_cast<A>(cols);
-    team.each(cols, [&](std::size_t c) {
-      dx[at + c] = narrow<T>(wide(dx[at + c]) + s * (wide(dy[at + c]) * scale(c) - wide(x[at + c]) * pull));
+    team.each(cols / N, [&](std::size_t i) {
+      const std::size_t c = i * N;
+      const auto v = load<N>(x + at + c), g = load<N>(dy + at + c);
+      const auto by = scale.template of<N>(c);
+      auto d = load<N>(dx + at + c);
+      for (std::size_t j = 0; j < N; ++j) {
+        d.at[j] = narrow<T>(wide(d.at[j]) + s * (wide(g.at[j]) * by.at[j] - wide(v.at[j]) * pull));
+      }
+      store(dx + at + c, d);
     });
   }
 };
 
-template <class T>
+template <std::size_t N, class T>
 struct LayerNorm {
   std::size_t rows, cols;
   const T *x, *weight, *bias;
@@ -95,11 +147,17 @@ struct LayerNorm {
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const T* from = x + r * cols;
-    T* to = y + r * cols;
     const A n = static_cast<A>(cols);
-    const A mean = team.template sum<A>(cols, [&](std::size_t c) { return wide(from[c]); }) / n;
-    const A squares = team.template sum<A>(
-        cols, [&](std::size_t c) { return (wide(from[c]) - mean) * (wide(from[c]) - mean); });
+    const A mean = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      A part = 0;
+      for (const T& v : load<N>(from + c).at) part += wide(v);
+      return part;
+    }) / n;
+    const A squares = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      A part = 0;
+      for (const T& v : load<N>(from + c).at) part += (wide(v) - mean) * (wide(v) - mean);
+      return part;
+    });
     const A s = A(1) / std::sqrt(squares / n + eps);
     if (statistics) {
       team.each(1, [&](std::size_t) {
@@ -107,13 +165,18 @@ struct LayerNorm {
         statistics[rows + r] = s;
       });
     }
-    team.each(cols, [&](std::size_t c) {
-      to[c] = narrow<T>((wide(from[c]) - mean) * s * wide(weight[c]) + wide(bias[c]));
+    team.each(cols / N, [&](std::size_t i) {
+      auto pack = load<N>(from + i * N);
+      const auto w = load<N>(weight + i * N), b = load<N>(bias + i * N);
+      for (std::size_t j = 0; j < N; ++j) {
+        pack.at[j] = narrow<T>((wide(pack.at[j]) - mean) * s * wide(w.at[j]) + wide(b.at[j]));
+      }
+      store(y + r * cols + i * N, pack);
     });
   }
 };
 
-template <class T>
+template <std::size_t N, class T>
 struct LayerNormBackward {
   std::size_t rows, cols;
   const T *x, *weight;
@@ -124,17 +187,40 @@ struct LayerNormBackward {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
     const A mean = statistics[r], s = statistics[rows + r], n = static_cast<A>(cols);
-    const A sum = team.template sum<A>(cols, [&](std::size_t c) { return wide(dy[at + c]) * wide(weight[c]); });
-    const A dot = team.template sum<A>(cols, [&](std::size_t c) {
-      return wide(dy[at + c]) * wide(weight[c]) * (wide(x[at + c]) - mean) * s;
+    const A sum = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      const auto g = load<N>(dy + at + c), w = load<N>(weight + c);
+      A part = 0;
+      for (std::size_t j = 0; j < N; ++j) part += wide(g.at[j]) * wide(w.at[j]);
+      return part;
     });
-    team.each(cols, [&](std::size_t c) {
-      const A normal = (wide(x[at + c]) - mean) * s;
-      const A own = wide(dy[at + c]) * wide(weight[c]) - (sum + normal * dot) / n;
-      dx[at + c] = narrow<T>(wide(dx[at + c]) + s * own);
+    const A dot = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
+      const auto v = load<N>(x + at + c), g = load<N>(dy + at + c), w = load<N>(weight + c);
+      A part = 0;
+      for (std::size_t j = 0; j < N; ++j) part += wide(g.at[j]) * wide(w.at[j]) * (wide(v.at[j]) - mean) * s;
+      return part;
+    });
+    team.each(cols / N, [&](std::size_t i) {
+      const std::size_t c = i * N;
+      const auto v = load<N>(x + at + c), g = load<N>(dy + at + c), w = load<N>(weight + c);
+      auto d = load<N>(dx + at + c);
+      for (std::size_t j = 0; j < N; ++j) {
+        const A normal = (wide(v.at[j]) - mean) * s;
+        d.at[j] = narrow<T>(wide(d.at[j]) + s * (wide(g.at[j]) * wide(w.at[j]) - (sum + normal * dot) / n));
+      }
+      store(dx + at + c, d);
     });
   }
 };
+
+/// F<N, T>{arguments...} over rows of `cols`, N as many as come in a pack if rows do at all.
+template <template <std::size_t, class> class F, class T, class... X>
+void over_rows(const char* kernel, std::size_t rows, std::size_t cols, bool packs, const X&... arguments) {
+  constexpr std::size_t width = pack_width<T>;
+  if (packs && cols % width == 0)
+    teams(kernel, rows, cols / width, F<width, T>{arguments...});
+  else
+    teams(kernel, rows, cols, F<1, T>{arguments...});
+}
 
 /// What a row adds to a norm's weight gradient.
 template <class T>
@@ -155,35 +241,36 @@ namespace calm::kernel {
 
 template <class T>
 void softmax(Cuda, std::size_t rows, std::size_t cols, const T* x, T* y) {
-  cuda::teams("softmax", rows, cols, cuda::Softmax<T>{cols, x, y});
+  cuda::over_rows<cuda::Softmax, T>("softmax", rows, cols, cuda::in_packs(x, y), cols, x, y);
 }
 template <class T>
 void softmax_backward(Cuda, std::size_t rows, std::size_t cols, const T* y, const T* dy, T* dx) {
-  cuda::teams("softmax_backward", rows, cols, cuda::SoftmaxBackward<T>{cols, y, dy, dx});
+  cuda::over_rows<cuda::SoftmaxBackward, T>("softmax_backward", rows, cols, cuda::in_packs(y, dy, dx), cols, y, dy, dx);
 }
 template <class T>
 void rms_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset, double eps,
               T* y, Accumulator<T>* inverse_rms) {
-  const auto e = static_cast<Accumulator<T>>(eps);
-  cuda::teams("rms_norm", rows, cols, cuda::RmsNorm<T>{cols, x, {weight, offset}, e, y, inverse_rms});
+  cuda::over_rows<cuda::RmsNorm, T>("rms_norm", rows, cols, cuda::in_packs(x, weight, y), cols, x,
+                                    cuda::NormScale<T>{weight, offset}, static_cast<Accumulator<T>>(eps), y,
+                                    inverse_rms);
 }
 template <class T>
 void rms_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
                        const Accumulator<T>* inverse_rms, const T* dy, T* dx) {
-  cuda::teams("rms_norm_backward", rows, cols,
-              cuda::RmsNormBackward<T>{cols, x, {weight, offset}, inverse_rms, dy, dx});
+  cuda::over_rows<cuda::RmsNormBackward, T>("rms_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx), cols, x,
+                                            cuda::NormScale<T>{weight, offset}, inverse_rms, dy, dx);
 }
 template <class T>
 void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
                 Accumulator<T>* statistics) {
-  const auto e = static_cast<Accumulator<T>>(eps);
-  cuda::teams("layer_norm", rows, cols, cuda::LayerNorm<T>{rows, cols, x, weight, bias, e, y, statistics});
+  cuda::over_rows<cuda::LayerNorm, T>("layer_norm", rows, cols, cuda::in_packs(x, weight, bias, y), rows, cols, x,
+                                      weight, bias, static_cast<Accumulator<T>>(eps), y, statistics);
 }
 template <class T>
 void layer_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight,
                          const Accumulator<T>* statistics, const T* dy, T* dx) {
-  cuda::teams("layer_norm_backward", rows, cols,
-              cuda::LayerNormBackward<T>{rows, cols, x, weight, statistics, dy, dx});
+  cuda::over_rows<cuda::LayerNormBackward, T>("layer_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx),
+                                              rows, cols, x, weight, statistics, dy, dx);
 }
 template <class T>
 void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,

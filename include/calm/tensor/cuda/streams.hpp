@@ -1,0 +1,72 @@
+/// \file  The order of what is launched: beside the rest, and recorded to be launched again as one.
+#pragma once
+
+#include "calm/tensor/device.hpp"
+
+namespace calm::cuda {
+
+/// From now on this thread launches on the second stream, behind all that was launched before; `end_beside` turns back.
+void begin_beside();
+void end_beside() noexcept;
+/// What is launched from now on runs behind all that was launched beside.
+void join_beside();
+
+/// From now on what this thread launches is kept and does not run.
+void begin_recording();
+/// What was kept, for the two below; null where `abandon` is set.
+void* end_recording(bool abandon);
+void launch_recorded(void* recorded);
+void drop_recorded(void* recorded) noexcept;
+
+/// What `f` launched, to be launched again as one: the same kernels on the same memory (a CUDA graph).
+class Recorded {
+ public:
+  /// Nothing of `f` runs. Throws `Error`, and keeps nothing, if `f` waits for the device, copies between it and the
+  /// host, or makes tensors that the host writes: these would not happen again.
+  template <class F>
+  explicit Recorded(const F& f) {
+    begin_recording();
+    try {
+      f();
+    } catch (...) {
+      end_recording(true);
+      throw;
+    }
+    recorded_ = end_recording(false);
+  }
+  Recorded(const Recorded&) = delete;
+  Recorded& operator=(const Recorded&) = delete;
+  ~Recorded() { drop_recorded(recorded_); }
+
+  void launch() const { launch_recorded(recorded_); }
+
+ private:
+  void* recorded_ = nullptr;
+};
+
+}  // namespace calm::cuda
+
+namespace calm {
+
+/// f(), whose launches need not wait for what is launched behind them, up to `join_beside(device)`. On the host: f().
+template <class F>
+auto launch_beside(Cpu, const F& f) {
+  return f();
+}
+inline void join_beside(Cpu) {}
+
+#ifdef CALM_CUDA
+template <class F>
+auto launch_beside(Cuda, const F& f) {
+  struct Scope {
+    Scope() { cuda::begin_beside(); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() { cuda::end_beside(); }
+  } scope;
+  return f();
+}
+inline void join_beside(Cuda) { cuda::join_beside(); }
+#endif
+
+}  // namespace calm
