@@ -35,13 +35,31 @@ struct Everything {
                                        .normalise_keys = true};
 };
 
+/// The augment sees whole prompts, so the host bounds what each position sees.
+struct WholePrompts {
+  static constexpr BridgeConfig config{.mask = BridgeMask::prefix};
+};
+
 template <class T, class Device>
 using Plain = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks>;
 template <class T, class Device>
 using Rich = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks, Everything>;
 template <class T, class Device>
+using Prefixed = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks, WholePrompts>;
+template <class T, class Device>
 using Joint = Compose<AnchorOn<T, Device>, join::JointSoftmax, With<AugmentOn<T, Device>, SmallLinks, bridge::Paper>,
                     With<AnchorOn<T, Device>, LayerMap<Link<1, 1>>, bridge::Paper>>;
+
+/// No block is local.
+struct EverywhereSpec {
+  static constexpr nn::TransformerConfig config = [] {
+    auto c = AnchorSpec::config;
+    c.window = c.local_layers = 0;
+    return c;
+  }();
+};
+template <class T, class Device>
+using Everywhere = Compose<nn::Transformer<EverywhereSpec, T, Device>, AugmentOn<T, Device>, SmallLinks>;
 
 /// The same weights on either device: they are a function of the seed.
 template <class Model>
@@ -114,6 +132,17 @@ void check(std::size_t checkpoint_every = 0) {
   }
 }
 
+/// Three texts of different lengths, greedily.
+template <template <class, class> class Model>
+void check_decoding() {
+  const auto host = make<Model<double, Cpu>>(seed());
+  const auto gpu = make<Model<double, Cuda>>(seed());
+  const std::vector<std::vector<Index>> prompts{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}};
+  INFO("seed " << seed());
+  REQUIRE(generate(*gpu, std::span(prompts), {.max_new_tokens = 12}) ==
+          generate(*host, std::span(prompts), {.max_new_tokens = 12}));
+}
+
 }  // namespace
 
 TEST_CASE("cuda model: a step of a composition") {
@@ -125,12 +154,44 @@ TEST_CASE("cuda model: a step with all that a bridge can have") { check<Rich, do
 TEST_CASE("cuda model: a step of two augments in one softmax") { check<Joint, double>(); }
 
 TEST_CASE("cuda model: what is decoded is what the host decodes") {
+  check_decoding<Plain>();
+  check_decoding<Everywhere>();
+}
+
+TEST_CASE("cuda model: a step of decoding is recorded, or not where the host has a part in it") {
+  const auto recorded = []<class Model>(std::unique_ptr<Model> model) {
+    auto caches = model->make_caches(1, 8);
+    calm::detail::TokenStep<Model> step;
+    for (Index i = 0; i < 3; ++i) {
+      const calm::detail::Reading reading{std::span(&i, 1), static_cast<std::size_t>(i), 1};
+      step.read(*model, std::span(&reading, 1), caches);
+    }
+    return step.recorded();
+  };
+  REQUIRE(recorded(make<Plain<double, Cuda>>(1)));
+  REQUIRE(recorded(make<Everywhere<double, Cuda>>(1)));
+  REQUIRE(recorded(make<Rich<double, Cuda>>(1)));
+  REQUIRE_FALSE(recorded(make<Prefixed<double, Cuda>>(1)));
+}
+
+TEST_CASE("cuda model: log-probabilities behind recorded steps are the host's") {
   const auto host = make<Plain<double, Cpu>>(seed());
   const auto gpu = make<Plain<double, Cuda>>(seed());
-  const std::vector<std::vector<Index>> prompts{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}};
-  INFO("seed " << seed());
-  REQUIRE(generate(*gpu, std::span(prompts), {.max_new_tokens = 12}) ==
-          generate(*host, std::span(prompts), {.max_new_tokens = 12}));
+  const GenerateOptions options{.max_new_tokens = 9, .log_probabilities = true};
+  const auto log_probabilities_of = [&](const auto& model) {
+    Decoder decoder(model, {.slots = 2, .capacity = 16});
+    const auto first = decoder.submit({1, 2, 3}, options);
+    decoder.step();
+    const auto second = decoder.submit({4, 5}, options);  // joins while steps are recorded
+    decoder.run();
+    auto made = decoder.take(first)->log_probabilities;
+    const auto rest = decoder.take(second)->log_probabilities;
+    made.insert(made.end(), rest.begin(), rest.end());
+    return made;
+  };
+  const auto a = log_probabilities_of(*host), b = log_probabilities_of(*gpu);
+  REQUIRE(a.size() == b.size());
+  require_close("log-probabilities", a.size(), a.data(), b.data(), 100);
 }
 
 TEST_CASE("cuda model: bf16 is near the host's bf16") {

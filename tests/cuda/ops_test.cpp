@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "calm/generate/sample.hpp"
 #include "calm/tensor.hpp"
 #include "cuda/both.hpp"
 
@@ -139,6 +140,21 @@ TEST_CASE("cuda ops: several arrays") {
 
 TEST_CASE("cuda ops: dropout has the host's mask") {
   require_agreement_of_types<X>("dropout", [](auto, auto x) { return dropout(x, 0.3, {5, 6}); }, some);
+}
+
+TEST_CASE("cuda ops: the largest of each row, the first of equals") {
+  const auto check = [](auto type, std::size_t cols, std::size_t first, std::size_t second) {
+    using T = decltype(type);
+    auto x = random_values<Tensor<T, Cpu, Batch, Time>>(Shape<Batch, Time>(2, cols), cols);
+    x.mutable_data()[first] = x.mutable_data()[second] = T(9.0f);
+    auto best = Tensor<Index, Cuda, Batch>::zeros(Shape<Batch>(2));
+    kernel::argmax_rows(Cuda{}, 2, cols, move_to<Cuda>(x).data(), best.mutable_data());
+    cuda::synchronize();
+    for (std::size_t r = 0; r < 2; ++r) REQUIRE(best[r] == argmax(x.data() + r * cols, cols));
+  };
+  check(bf16{}, 7, 3, 5);
+  check(float{}, 9000, 8999, 17);
+  check(double{}, 9000, 4095, 4096);
 }
 
 TEST_CASE("cuda ops: element types") {

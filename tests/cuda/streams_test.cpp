@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/tensor.hpp"
+#include "calm/tensor/beside.hpp"
 #include "calm/tensor/cuda/products.hpp"
 #include "calm/tensor/cuda/streams.hpp"
 #include "cuda/both.hpp"

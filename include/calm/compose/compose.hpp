@@ -22,6 +22,7 @@
 #include "calm/compose/join.hpp"
 #include "calm/compose/retokenized.hpp"
 #include "calm/nn/initialise.hpp"
+#include "calm/tensor/beside.hpp"
 
 namespace calm {
 
@@ -190,8 +191,10 @@ class Composition : public detail::Branches<B...> {
   Tensor<value_type, device, Batch, nn::Vocab<spec>> next_logits(const Tokens& tokens, const Layout& layout,
                                                                  const Tensor<Index, device, Batch>& last,
                                                                  Caches& caches) const {
-    auto passes = passes_of([&](auto i, const auto& branch) {
-      return branch.pass(tokens, layout, std::get<i>(caches.augments));
+    auto passes = launch_beside(device{}, [&] {
+      return passes_of([&](auto i, const auto& branch) {
+        return branch.pass(tokens, layout, std::get<i>(caches.augments));
+      });
     });
     const auto x = walk(anchor.embed(tokens, layout), 0, layout, &caches.anchor, passes);
     return value(anchor.head(gather<Time>(value(x), last)));
@@ -240,6 +243,7 @@ class Composition : public detail::Branches<B...> {
       constexpr std::size_t layer = stops::layers[decltype(s)::value];
       auto h = anchor.run(std::move(state), next, layer + 1, layout, caches);
       next = layer + 1;
+      if (caches) join_beside(device{});  // what decoding reads into the augments' caches
       auto joint = Join::template apply<layer>(h, joined, passes);
       std::apply([&](auto&... pass) { (pass.passed(layer, joint), ...); }, passes);
       return joint;

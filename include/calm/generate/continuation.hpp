@@ -30,25 +30,21 @@ class Continuation {
   /// The prompt and every token chosen so far.
   std::span<const Index> text() const { return text_; }
 
+  /// Whether the next token is the most likely one, and nothing else is asked of the logits.
+  bool only_most_likely() const {
+    const GenerateOptions& o = *options_;
+    return o.temperature == 0 && o.repetition_penalty == 1 && !o.policy && !o.log_probabilities &&
+           o.alternatives == 0 && !o.on_token;
+  }
+  /// Adds that token, where `only_most_likely`. Whether the text goes on.
+  bool advance(Index token) {
+    return add(token, [] {});
+  }
   /// Chooses the next token.   logits: [Vocab], behind the last token of `text()`. Whether the text goes on.
   template <class T>
   bool advance(const T* logits, std::size_t vocab) {
     const Index token = choose(logits, vocab, text_, *options_, key_, text_.size() - prompt_);
-    std::optional<Finish> finish = watch_.push(token);
-    if (finish != Finish::end_token) {
-      text_.push_back(token);
-      score(logits, vocab, token);
-    }
-    if (!finish && watch_.tokens().size() == options_->max_new_tokens) finish = Finish::length;
-    const std::size_t certain = finish ? watch_.tokens().size() : watch_.certain();
-    while (announced_ < certain) {
-      if (announce(announced_++)) continue;
-      watch_.cut(announced_);
-      finish = Finish::caller;
-      break;
-    }
-    if (finish) result_.finish = *finish;
-    return !finish;
+    return add(token, [&] { score(logits, vocab, token); });
   }
 
   /// What came of it. The continuation is of no further use.
@@ -63,6 +59,25 @@ class Continuation {
   }
 
  private:
+  template <class Score>
+  bool add(Index token, const Score& score) {
+    std::optional<Finish> finish = watch_.push(token);
+    if (finish != Finish::end_token) {
+      text_.push_back(token);
+      score();
+    }
+    if (!finish && watch_.tokens().size() == options_->max_new_tokens) finish = Finish::length;
+    const std::size_t certain = finish ? watch_.tokens().size() : watch_.certain();
+    while (announced_ < certain) {
+      if (announce(announced_++)) continue;
+      watch_.cut(announced_);
+      finish = Finish::caller;
+      break;
+    }
+    if (finish) result_.finish = *finish;
+    return !finish;
+  }
+
   template <class T>
   void score(const T* logits, std::size_t vocab, Index token) {
     if (!options_->log_probabilities && options_->alternatives == 0 && !options_->on_token) return;

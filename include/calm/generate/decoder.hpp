@@ -16,6 +16,7 @@
 #include "calm/generate/continuation.hpp"
 #include "calm/generate/options.hpp"
 #include "calm/generate/reading.hpp"
+#include "calm/generate/token_step.hpp"
 #include "calm/nn/kv_cache.hpp"
 
 namespace calm {
@@ -216,17 +217,24 @@ class Decoder {
       anything = true;
     }
     if (!anything) return false;
-    const auto logits = detail::read_texts(*model_, std::span<const detail::Reading>(readings), caches_);
+    step_.read(*model_, readings, caches_);
     for (std::size_t s = 0; s < slots_.size(); ++s) {
-      if (slots_[s]) advance(s, logits.data() + s * vocab);
+      if (!slots_[s]) continue;
+      if (slots_[s]->only_most_likely())
+        leave_if_ended(s, slots_[s]->advance(step_.most_likely(s)));
+      else
+        advance(s, step_.logits(s));
     }
     return true;
   }
 
-  // A text that ends leaves its slot.
   void advance(std::size_t slot, const typename Model::value_type* logits) {
+    leave_if_ended(slot, slots_[slot]->advance(logits, vocab));
+  }
+  // A text that ends leaves its slot.
+  void leave_if_ended(std::size_t slot, bool goes_on) {
+    if (goes_on) return;
     auto& text = *slots_[slot];
-    if (text.advance(logits, vocab)) return;
     finished_.emplace(text.name(), std::move(text).completion());
     slots_[slot].reset();
   }
@@ -234,6 +242,7 @@ class Decoder {
   const Model* model_;
   std::size_t capacity_;
   typename Model::Caches caches_;
+  detail::TokenStep<Model> step_;
   std::vector<std::optional<detail::Continuation>> slots_;
   std::deque<Request> waiting_;
   std::map<Id, Completion> finished_;

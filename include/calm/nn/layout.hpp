@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <map>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -19,6 +21,8 @@ struct Layout {
   KeyIntervals<Device> keys;  ///< the keys of self-attention: causal, own text, no padding
   PerToken prompt;            ///< how many tokens of its text were given, not generated; undefined: not known
   bool local = false;         ///< seen through a sliding window
+  /// Of a layout that serves step after step: where `windowed` keeps the bounds that it makes, by the window.
+  std::shared_ptr<std::map<std::size_t, PerToken>> windows = {};
 
   std::size_t batch() const { return position.extent(0); }
   std::size_t time() const { return position.extent(1); }
@@ -154,14 +158,12 @@ void for_each_text(const char* who, const Layout<Device>& layout, const F& f) {
   }
 }
 
-/// The same texts, seen through a sliding window of the last `window` tokens (Beltagy et al. 2020).
+namespace detail {
+
+/// The first keys that are seen through a window of `window` tokens.   begin: [Batch, Time]
 template <class Device>
-Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
-  Layout<Device> l = layout;
-  l.local = true;
-  l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(layout.position.shape());
-  Index* begin = l.keys.begin.mutable_data();
-  for (std::size_t i = 0; i < l.position.size(); ++i) {
+void write_window(const Layout<Device>& layout, std::size_t window, Index* begin) {
+  for (std::size_t i = 0; i < layout.position.size(); ++i) {
     const Index own = layout.keys.begin.defined() ? layout.keys.begin[i] : 0;
     Index first = layout.keys.end[i] - static_cast<Index>(window);
     // Where the text forks, the window goes on before the hole.
@@ -170,6 +172,20 @@ Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
     }
     begin[i] = std::max(own, first);
   }
+}
+
+}  // namespace detail
+
+/// The same texts, seen through a sliding window of the last `window` tokens (Beltagy et al. 2020).
+template <class Device>
+Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
+  Layout<Device> l = layout;
+  l.local = true;
+  if (layout.windows) l.keys.begin = (*layout.windows)[window];
+  if (layout.windows && l.keys.begin.defined()) return l;
+  l.keys.begin = Tensor<Index, Device, Batch, Time>::zeros(layout.position.shape());
+  detail::write_window(layout, window, l.keys.begin.mutable_data());
+  if (layout.windows) (*layout.windows)[window] = l.keys.begin;
   return l;
 }
 

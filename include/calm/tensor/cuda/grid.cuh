@@ -86,22 +86,8 @@ class Team {
   __device__ MaxSum<A> max_sum(std::size_t n, const F& f) const {
     return fold<MaxSum<A>>(n, MaxSum<A>::none(), [&](std::size_t i) { return MaxSum<A>::of(f(i)); }, JoinMaxSum{});
   }
-  /// The block's shared memory.
-  template <class A>
-  __device__ A* shared() const {
-    extern __shared__ __align__(16) unsigned char calm_shared_memory[];
-    return reinterpret_cast<A*>(calm_shared_memory);
-  }
-
- private:
-  template <class A>
-  __device__ static A exchanged(A mine, int step) {
-    return __shfl_xor_sync(0xffffffffu, mine, step);
-  }
-  template <class A>
-  __device__ static MaxSum<A> exchanged(MaxSum<A> mine, int step) {
-    return {exchanged(mine.most, step), exchanged(mine.sum, step)};
-  }
+  /// start, f(0), f(1), … by `join`, which may take them in any order and any grouping that depends on n and the number
+  /// of threads alone; every thread gets it.
   template <class A, class F, class Join>
   __device__ A fold(std::size_t n, A start, const F& f, const Join& join) const {
     __shared__ A of_warp[32];
@@ -115,10 +101,26 @@ class Team {
     __syncthreads();
     return all;
   }
-};
+  /// The block's shared memory.
+  template <class A>
+  __device__ A* shared() const {
+    extern __shared__ __align__(16) unsigned char calm_shared_memory[];
+    return reinterpret_cast<A*>(calm_shared_memory);
+  }
 
-/// Blocks of 256 threads that a multiprocessor holds at a time.
-inline constexpr std::size_t resident_blocks = 8;
+ private:
+  /// What the thread `step` away has; words of 32 bits.
+  template <class A>
+  __device__ static A exchanged(A mine, int step) {
+    constexpr int words = sizeof(A) / 4;
+    static_assert(sizeof(A) % 4 == 0);
+    std::uint32_t word[words];
+    memcpy(word, &mine, sizeof(A));
+    for (int w = 0; w < words; ++w) word[w] = __shfl_xor_sync(0xffffffffu, word[w], step);
+    memcpy(&mine, word, sizeof(A));
+    return mine;
+  }
+};
 
 template <class F>
 __global__ void __launch_bounds__(256) each_index(std::size_t n, const F f) {
@@ -181,14 +183,6 @@ class Team {
   MaxSum<A> max_sum(std::size_t n, const F& f) const {
     return fold<MaxSum<A>>(n, MaxSum<A>::none(), [&](std::size_t i) { return MaxSum<A>::of(f(i)); }, JoinMaxSum{});
   }
-  template <class A>
-  A* shared() const {
-    return reinterpret_cast<A*>(memory_.data());
-  }
-
- private:
-  static constexpr std::uint64_t poison = ~std::uint64_t{0};
-
   template <class A, class F, class Join>
   A fold(std::size_t n, A start, const F& f, const Join& join) const {
     std::vector<A> mine(threads_, start), other(threads_);
@@ -203,6 +197,13 @@ class Team {
     for (unsigned warp = 1; warp < threads_ / 32; ++warp) all = join(all, mine[warp * 32]);
     return all;
   }
+  template <class A>
+  A* shared() const {
+    return reinterpret_cast<A*>(memory_.data());
+  }
+
+ private:
+  static constexpr std::uint64_t poison = ~std::uint64_t{0};
 
   unsigned threads_;
   mutable std::vector<std::uint64_t> memory_;

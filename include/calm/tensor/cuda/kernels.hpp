@@ -121,6 +121,10 @@ template <class T>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
                const Index* end, const T* fresh, T* rows);
 
+/// best[r] = the place of the largest number of row r, the first of equals, in memory that the host reads.
+template <class T>
+void argmax_rows(Cuda, std::size_t rows, std::size_t cols, const T* x, Index* best);
+
 // Several arrays at once. The lists of pointers, and the weights of a mix, are the host's; reading the latter waits.
 template <class T>
 void mix_weights(Cuda, std::size_t n, const T* w, Accumulator<T>* p);

@@ -1,8 +1,6 @@
 /// \file  The order of what is launched: beside the rest, and recorded to be launched again as one.
 #pragma once
 
-#include "calm/tensor/device.hpp"
-
 namespace calm::cuda {
 
 /// From now on this thread launches on the second stream, behind all that was launched before; `end_beside` turns back.
@@ -45,28 +43,3 @@ class Recorded {
 };
 
 }  // namespace calm::cuda
-
-namespace calm {
-
-/// f(), whose launches need not wait for what is launched behind them, up to `join_beside(device)`. On the host: f().
-template <class F>
-auto launch_beside(Cpu, const F& f) {
-  return f();
-}
-inline void join_beside(Cpu) {}
-
-#ifdef CALM_CUDA
-template <class F>
-auto launch_beside(Cuda, const F& f) {
-  struct Scope {
-    Scope() { cuda::begin_beside(); }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-    ~Scope() { cuda::end_beside(); }
-  } scope;
-  return f();
-}
-inline void join_beside(Cuda) { cuda::join_beside(); }
-#endif
-
-}  // namespace calm
