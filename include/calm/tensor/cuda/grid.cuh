@@ -122,6 +122,9 @@ class Team {
   }
 };
 
+/// Blocks of 256 threads that a multiprocessor holds at a time.
+inline constexpr std::size_t resident_blocks = 8;
+
 template <class F>
 __global__ void __launch_bounds__(256) each_index(std::size_t n, const F f) {
   const std::size_t step = static_cast<std::size_t>(gridDim.x) * blockDim.x;
