@@ -131,7 +131,19 @@ template <class Device>
 using Pair = Compose<On<Large, Device>, With<On<Little, Device>, LayerMap<Link<0, 1>, Link<2, 3>>>,
                      With<On<Large, Device>, LayerMap<Link<2, 3>>, Mixed>>;
 
+/// Matrices in bf16.
+template <class S, class Device>
+using PackedOn = nn::Transformer<S, float, Device, FrozenAs<bf16>>;
+template <class Device>
+using Packed3 =
+    Compose<PackedOn<Large, Device>, PackedOn<Little, Device>, LayerMap<Link<0, 1>, Link<2, 1>, Link<2, 3>>>;
+
 constexpr std::size_t batch = 4, length = 96;
+
+/// How far a peak may be from the plan: the panels of packed products, which no plan counts, are as large as these
+/// matrices.
+template <class Model>
+constexpr double kernels_room = std::is_same_v<Model, Packed3<Cpu>> ? 0.2 : 0.1;
 
 std::size_t live() { return CpuPool::instance().use().live; }
 std::size_t peak() { return CpuPool::instance().use().peak; }
@@ -192,7 +204,8 @@ TEST_CASE("the pool takes what pooled_bytes says") {
   }
 }
 
-TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>) {
+TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>,
+                   Packed3<Cpu>) {
   constexpr Plan p = plan<TestType>(batch, length);
   const std::size_t nothing = live();
   const auto model = make<TestType>();
@@ -221,10 +234,10 @@ TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", M
   CpuPool::instance().reset_peak();
   step();
   CAPTURE(peak() - nothing, to_string(p));
-  CHECK(ratio(peak() - nothing, p.bytes(Purpose::training)) == Approx(1).epsilon(0.1));
+  CHECK(ratio(peak() - nothing, p.bytes(Purpose::training)) == Approx(1).epsilon(kernels_room<TestType>));
 }
 
-TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>) {
+TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>, Packed3<Cpu>) {
   constexpr Plan p = plan<TestType>(batch, length);
   const std::size_t nothing = live();
   const auto model = make<TestType>();
@@ -233,7 +246,7 @@ TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu
   CHECK(live() - nothing == p.weights() + p.caches() + p.folded);
   decode(*model, caches, [] {});
   CAPTURE(peak() - nothing, to_string(p));
-  CHECK(ratio(peak() - nothing, p.bytes(Purpose::decoding)) == Approx(1).epsilon(0.1));
+  CHECK(ratio(peak() - nothing, p.bytes(Purpose::decoding)) == Approx(1).epsilon(kernels_room<TestType>));
 }
 
 TEMPLATE_TEST_CASE("the products of training and decoding are as many as planned", "", Middle3<Counting>,

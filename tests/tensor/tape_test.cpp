@@ -48,6 +48,32 @@ TEST_CASE("a parameter that is used often in one recording has one gradient") {
   for (std::size_t i = 0; i < 3; ++i) CHECK(x.gradient()[i] == Approx(4));
 }
 
+TEST_CASE("both terms of a sum share its gradient until something is added to one of them") {
+  using X = Doubles<Three>;
+  auto x = random_parameter<X>({}, 1), y = random_parameter<X>({}, 2);
+  const auto weights = random_tensor<X>({}, 3);
+  check_gradients(
+      [&](const auto& a, const auto& b) {
+        const auto u = scale(a, 2), v = scale(b, 3);
+        const auto h = u + v;             // h's gradient is u's and v's,
+        const auto once_more = v + u * v;  // of which v's grows after it was shared
+        return h * weights + (h + h) + once_more;
+      },
+      x, y);
+
+  // On its way around a branch, a gradient takes no memory of its own.
+  x.zero_gradient();
+  Tape<Cpu> tape;
+  const auto recording = tape.record();
+  const auto h = scale(x(), 1);
+  const auto loss = sum(scale(scale(h, 2), 3) + h);
+  const std::size_t before = CpuPool::instance().use().live;
+  CpuPool::instance().reset_peak();
+  backward(loss);
+  CHECK(CpuPool::instance().use().peak - before == 2 * CpuPool::block_bytes(1));
+  for (std::size_t i = 0; i < 3; ++i) CHECK(x.gradient()[i] == 7);
+}
+
 TEST_CASE("after the backward pass the tape is empty and holds no value") {
   auto x = random_parameter<Doubles<Three>>({}, 1);
   Tape<Cpu> tape;

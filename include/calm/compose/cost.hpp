@@ -12,6 +12,7 @@
 #include "calm/compose/compose.hpp"
 #include "calm/nn/cost.hpp"
 #include "calm/tensor/cpu/linear_cross_entropy.hpp"
+#include "calm/tensor/cpu/packed_cross_entropy.hpp"
 #include "calm/tensor/error.hpp"
 
 namespace calm {
@@ -196,11 +197,11 @@ template <class Model>
 constexpr void count_training_bytes(Plan& plan) {
   using T = typename Model::value_type;
   using A = Accumulator<T>;
-  using Block = nn::BlockCost<typename Model::spec, T>;
+  using Block = nn::BlockCost<typename Model::spec, T, typename Model::anchor_type::mode>;
   constexpr nn::TransformerConfig c = Model::spec::config;
   constexpr std::size_t stops = Model::stops::count, first = Model::stops::layers[0];
   const std::size_t tokens = plan.batch * plan.length;
-  const TensorBytes of{tokens, sizeof(T)}, sums{tokens, sizeof(A)}, indices{tokens, sizeof(Index)};
+  const TensorBytes of{tokens, sizeof(T)}, indices{tokens, sizeof(Index)};
   std::size_t linked = 0, bridges = 0, bridge_work = 0, augment_work = 0;
   over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
     plan.gradients += B::links * Bridge::weights();
@@ -208,16 +209,23 @@ constexpr void count_training_bytes(Plan& plan) {
     linked += linked_bytes<B>(tokens);
     bridges += B::links * Bridge::kept(tokens);
     bridge_work = std::max(bridge_work, Bridge::backward(tokens));
-    augment_work = std::max(augment_work, nn::BlockCost<typename B::augment_spec, T>::forward(tokens));
+    using Augment = nn::BlockCost<typename B::augment_spec, T, typename B::augment_type::mode>;
+    augment_work = std::max(augment_work, Augment::forward(tokens));
   });
   // Several branches read copies of a state; each copy has a gradient.
   bridge_work += Model::branches > 1 ? Model::branches * of(c.hidden) : 0;
-  plan.activations = (c.layers - 1 - first) * Block::kept(tokens) + bridges + stops * of(c.hidden) + linked +
-                     of(c.hidden) + sums(Block::statistics) + 6 * indices(1);
+  std::size_t tables = 0;
+  for (std::size_t i = 0; i < stops; ++i) {
+    const std::size_t next = i + 1 < stops ? Model::stops::layers[i + 1] + 1 : c.layers;
+    tables += nn::stretches<typename Model::spec>(Model::stops::layers[i] + 1, next);
+  }
+  plan.activations = (c.layers - 1 - first) * Block::kept(tokens) + tables * Block::rotations(tokens) + bridges +
+                     stops * of(c.hidden) + linked + Block::norm_input(tokens) + 6 * indices(1);
 
-  // Chunks of logits as linear_cross_entropy cuts them; a weight of 16 bits is widened for them.
-  const std::size_t chunk = std::min(tokens, kernel::detail::chunk_rows(c.vocab, sizeof(A)));
-  plan.logits = 2 * of(c.hidden) + pooled_bytes(chunk * (c.vocab + 2 * c.hidden) * sizeof(A)) +
+  // Chunks of logits as linear_cross_entropy cuts them; a weight of 16 bits that is not packed is widened for them.
+  constexpr std::size_t most = Block::packed ? kernel::packed_logits : kernel::detail::chunk_rows(c.vocab, sizeof(A));
+  const std::size_t chunk = std::min(tokens, most);
+  plan.logits = 2 * of(c.hidden) + pooled_bytes(chunk * (c.vocab + (Block::packed ? 1 : 2) * c.hidden) * sizeof(A)) +
                 (sizeof(T) < sizeof(A) ? pooled_bytes(c.vocab * c.hidden * sizeof(A)) : 0) + pooled_bytes(chunk * 8) +
                 indices(2);
   const bool bridge_on_top = Model::stops::layers[stops - 1] + 1 == c.layers;
@@ -230,7 +238,7 @@ constexpr void count_training_bytes(Plan& plan) {
 template <class Model>
 constexpr void count_decoding_bytes(Plan& plan) {
   using T = typename Model::value_type;
-  using Block = nn::BlockCost<typename Model::spec, T>;
+  using Block = nn::BlockCost<typename Model::spec, T, typename Model::anchor_type::mode>;
   constexpr nn::TransformerConfig c = Model::spec::config;
   const std::size_t tokens = plan.batch * plan.length;
   const TensorBytes of{tokens, sizeof(T)}, rows{plan.batch, sizeof(T)}, indices{tokens, sizeof(Index)};
@@ -239,7 +247,7 @@ constexpr void count_decoding_bytes(Plan& plan) {
                            nn::widened_bytes<T>(plan.batch, c.hidden, c.vocab);
   std::size_t work = std::max(Block::forward(tokens), head);
   over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
-    using AugmentBlock = nn::BlockCost<typename B::augment_spec, T>;
+    using AugmentBlock = nn::BlockCost<typename B::augment_spec, T, typename B::augment_type::mode>;
     plan.augment_cache += B::augment_type::depth * AugmentBlock::cache(plan.batch, plan.length);
     plan.bridge_cache += B::links * Bridge::cache(plan.batch, plan.length);
     plan.folded += B::links * Bridge::folded();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "calm/nn/config.hpp"
 #include "calm/nn/kv_cache.hpp"
@@ -12,6 +13,9 @@
 #include "calm/tensor/ops/rope.hpp"
 
 namespace calm::nn {
+
+/// Positions that are in the embedding turn nothing.
+struct NoRotations {};
 
 /// Multi-head self-attention, each key head shared by Heads / KeyHeads query heads (Vaswani et al. 2017; Ainslie et al.
 /// 2023); with or without a norm on each head of queries and keys (Henry et al. 2020).
@@ -34,11 +38,25 @@ struct SelfAttention {
   [[no_unique_address]] KeepIf<normed, HeadNorm, 0> q_norm;
   [[no_unique_address]] KeepIf<normed, HeadNorm, 1> k_norm;
 
+  /// What turns queries and keys; a table that all blocks on a layout share.
+  using Rotations = std::conditional_t<S::config.positions == PositionKind::rotary,
+                                       Tensor<Accumulator<T>, Device, Batch, Time, HeadWidth<S>>, NoRotations>;
+  static Rotations rotations(const Layout<Device>& layout) {
+    if constexpr (S::config.positions == PositionKind::rotary)
+      return calm::rotations<HeadWidth<S>, Accumulator<T>>(layout.position, S::config.rope(layout.local));
+    else
+      return {};
+  }
+
+  template <Operand X>
+  auto operator()(const X& x, const Layout<Device>& layout) const {
+    return (*this)(x, layout, rotations(layout));
+  }
   /// With a cache, the new keys and values are put there first, and queries see everything it holds of their text.
   template <Operand X>
-  auto operator()(const X& x, const Layout<Device>& layout, Cache* cache = nullptr) const {
-    const auto q = rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), q_norm), layout);
-    const auto k = rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), k_norm), layout);
+  auto operator()(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache* cache = nullptr) const {
+    const auto q = rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), q_norm), turned);
+    const auto k = rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), k_norm), turned);
     const auto v = split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(v_proj(x));
     if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
@@ -74,9 +92,9 @@ struct SelfAttention {
       return x;
   }
   template <class X>
-  static auto rotated(const X& x, const Layout<Device>& layout) {
+  static auto rotated(const X& x, const Rotations& turned) {
     if constexpr (S::config.positions == PositionKind::rotary)
-      return rope(x, layout.position, S::config.rope(layout.local));
+      return rope(x, turned, RopeLayout::half_split, S::config.rotary_width);
     else
       return x;
   }

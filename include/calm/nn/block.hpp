@@ -31,9 +31,10 @@ struct Block {
   [[no_unique_address]] KeepIf<post, Normalise, 1> post_feedforward_layernorm;
 
   template <Operand X>
-  auto operator()(const X& x, const Layout<Device>& layout, Cache* cache = nullptr) const {
+  auto operator()(const X& x, const Layout<Device>& layout, const typename Attention::Rotations& turned,
+                  Cache* cache = nullptr) const {
     constexpr double eps = S::config.norm_eps;
-    const auto a = self_attn(input_layernorm(x, eps), layout, cache);
+    const auto a = self_attn(input_layernorm(x, eps), layout, turned, cache);
     if constexpr (post) {
       const auto h = post_attention_layernorm(a, eps) + x;
       return post_feedforward_layernorm(mlp(pre_feedforward_layernorm(h, eps)), eps) + h;

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include "calm/nn/config.hpp"
+#include "calm/nn/norm.hpp"
+#include "calm/tensor/cpu/packed_mlp.hpp"
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/packed_tensor.hpp"
 #include "calm/tensor/storage.hpp"
@@ -66,22 +69,24 @@ constexpr std::size_t linear_bytes(std::size_t in, std::size_t out, bool bias) {
   return MatrixBytes<T, Mode>()(out, in) + (bias ? pooled_bytes(out * sizeof(T)) : 0);
 }
 
-/// A frozen block of model `S` in element type `T`.
-template <Spec S, class T>
+/// A block of model `S` in element type `T`, frozen in `Mode`.
+template <Spec S, class T, class Mode = Frozen>
 struct BlockCost {
   static constexpr TransformerConfig c = S::config;
+  using Kept = typename KeptInput<T, Mode>::type;  // packed weights are of that type, too
   static constexpr std::size_t hidden = c.hidden, inner = c.inner_width(), queries = Queries<S>::extent,
                                keys = Keys<S>::extent;
   static constexpr bool gated = c.mlp == MlpKind::swiglu || c.mlp == MlpKind::geglu;
   static constexpr bool rotary = c.positions == PositionKind::rotary;
   static constexpr std::size_t statistics = c.norm == NormKind::layer ? 2 : 1;  // per row, of a norm
   static constexpr std::size_t element = sizeof(T), wide = sizeof(Accumulator<T>);
+  static constexpr bool packed = is_frozen_mode<Mode> && !std::is_same_v<Mode, Frozen>;
+  static constexpr bool whole_mlp = packed && gated && !c.bias;  // the MLP is one operation (nn/mlp.hpp)
 
   /// Multiply-adds per token of the weights.
   static constexpr std::size_t products = hidden * (2 * queries + 2 * keys) + (gated ? 3 : 2) * hidden * inner;
 
   static constexpr std::size_t norm_weights() { return statistics * pooled_bytes(hidden * element); }
-  template <class Mode = Frozen>
   static constexpr std::size_t weights() {
     return (c.post_norms ? 4 : 2) * norm_weights() + linear_bytes<T, Mode>(hidden, queries, c.bias || c.qkv_bias) +
            2 * linear_bytes<T, Mode>(hidden, keys, c.bias || c.qkv_bias) +
@@ -93,31 +98,56 @@ struct BlockCost {
   static constexpr std::size_t cache(std::size_t batch, std::size_t capacity) {
     return 2 * pooled_bytes(batch * capacity * keys * element);
   }
+  /// What a norm keeps of its input.
+  static constexpr std::size_t norm_input(std::size_t tokens, std::size_t width = hidden, std::size_t norms = 1) {
+    const std::size_t kept = c.norm == NormKind::layer ? element : sizeof(Kept);
+    return pooled_bytes(tokens * width * kept) + pooled_bytes(tokens * norms * statistics * wide);
+  }
+  /// The table that all blocks of a stretch turn their queries and keys by.
+  static constexpr std::size_t rotations(std::size_t tokens) {
+    return rotary ? pooled_bytes(tokens * c.width_of_head() * wide) : 0;
+  }
   /// What the nodes keep of `tokens` tokens where the state is a variable: the inputs of both norms, q, k, v, what
   /// attention gives, and the inputs of the activation; of a frozen linear layer nothing.
   static constexpr std::size_t kept(std::size_t tokens) {
-    const calm::detail::TensorBytes of{tokens, element}, sums{tokens, wide};
-    const std::size_t behind = c.post_norms ? 2 * of(hidden) + 2 * sums(statistics) : 0;
-    const std::size_t heads = c.qk_norm ? of(queries) + of(keys) + sums(statistics * (c.heads + c.key_heads())) : 0;
-    return behind + heads + 2 * of(hidden) + 2 * sums(statistics) + 2 * of(queries) + 2 * of(keys) + sums(c.heads) +
-           (rotary ? 2 * sums(c.width_of_head()) : 0) + (gated ? 2 : 1) * of(inner);
+    const calm::detail::TensorBytes of{tokens, element}, sums{tokens, wide}, inside{tokens, sizeof(Kept)};
+    const std::size_t of_heads = norm_input(tokens, queries, c.heads) + norm_input(tokens, keys, c.key_heads());
+    return (c.post_norms ? 4 : 2) * norm_input(tokens) + (c.qk_norm ? of_heads : 0) + 2 * of(queries) +
+           2 * of(keys) + sums(c.heads) + (whole_mlp ? 2 * inside(inner) : (gated ? 2 : 1) * of(inner));
   }
   /// What a forward pass that keeps nothing has in hand at its fullest, in attention or in the MLP.
   static constexpr std::size_t forward(std::size_t tokens) {
     const calm::detail::TensorBytes of{tokens, element};
     const std::size_t attention = 3 * of(hidden) + 2 * of(queries) + 2 * of(keys);
-    const std::size_t mlp = 4 * of(hidden) + (gated ? 3 : 2) * of(inner);
+    const std::size_t mlp = 4 * of(hidden) + (whole_mlp ? mlp_work(tokens, 2, 1) : (gated ? 3 : 2) * of(inner));
     return std::max(attention, mlp) + (c.bias ? of(hidden) : 0) + widened_bytes<T>(tokens, hidden, inner);
   }
   /// What the backward pass has beyond all that was kept, where this is the last block: the gradients of the MLP; or
   /// those of attention, for which the MLP has made room.
   static constexpr std::size_t backward(std::size_t tokens) {
-    const calm::detail::TensorBytes of{tokens, element};
-    const std::size_t freed = of(hidden) + (gated ? 2 : 1) * of(inner), attention = 2 * of(queries) + 2 * of(keys);
-    return std::max((gated ? 3 : 2) * of(inner), attention > freed ? attention - freed : 0) +
+    const calm::detail::TensorBytes of{tokens, element}, inside{tokens, sizeof(Kept)};
+    const std::size_t freed = of(hidden) + (whole_mlp ? 2 * inside(inner) : (gated ? 2 : 1) * of(inner));
+    const std::size_t attention = 2 * of(queries) + 2 * of(keys);
+    return std::max(whole_mlp ? of(hidden) + mlp_work(tokens, 1, 2) : (gated ? 3 : 2) * of(inner),
+                    attention > freed ? attention - freed : 0) +
            widened_bytes<T>(tokens, hidden, inner);
   }
+
+ private:
+  /// What the packed MLP works in, so many arrays of sums and of what products read (tensor/cpu/packed_mlp.hpp).
+  static constexpr std::size_t mlp_work(std::size_t tokens, std::size_t sums, std::size_t read) {
+    const std::size_t numbers = std::min(tokens, kernel::detail::mlp_rows) * inner;
+    return pooled_bytes(sums * numbers * wide) + pooled_bytes(sizeof(Kept) < wide ? read * numbers * sizeof(Kept) : 0);
+  }
 };
+
+/// In how many stretches of equal attention, local or not, blocks [first, last) run.
+template <Spec S>
+constexpr std::size_t stretches(std::size_t first, std::size_t last) {
+  std::size_t n = first < last;
+  for (std::size_t i = first + 1; i < last; ++i) n += S::config.is_local(i) != S::config.is_local(i - 1);
+  return n;
+}
 
 /// FLOPs per token of blocks [first, last), forward: an average over a text of `length` tokens, or its last one alone.
 template <Spec S>
@@ -155,7 +185,7 @@ constexpr std::size_t trunk_bytes(std::size_t depth) {
   constexpr TransformerConfig c = S::config;
   constexpr MatrixBytes<T, Mode> matrix;
   return matrix(c.vocab, c.hidden) + (c.positions == PositionKind::learned ? matrix(c.context, c.hidden) : 0) +
-         depth * BlockCost<S, T>::template weights<Mode>();
+         depth * BlockCost<S, T, Mode>::weights();
 }
 /// The weights of the whole model.
 template <Spec S, class T, class Mode = Frozen>

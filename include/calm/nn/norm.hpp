@@ -6,13 +6,27 @@
 #include "calm/nn/config.hpp"
 #include "calm/nn/module.hpp"
 #include "calm/tensor/ops/norm.hpp"
+#include "calm/tensor/packed_tensor.hpp"  // FrozenAs
 
 namespace calm::nn {
+
+/// With what elements the backward pass finds a norm's input: those of the model, or those that a packed model's
+/// products read anyway.
+template <class T, class Mode>
+struct KeptInput {
+  using type = T;
+};
+template <class T, class Stored>
+struct KeptInput<T, FrozenAs<Stored>> {
+  using type = Stored;
+};
 
 /// Normalises the last axis by `Kind`.   x: [..., A] -> [..., A]; weight: [A], bias: [A] (LayerNorm alone)
 template <Axis A, NormKind Kind, class T, class Device, class Mode>
 struct Norm {
   static constexpr bool has_bias = Kind == NormKind::layer;
+  static constexpr NormScale scale =
+      Kind == NormKind::rms_plus_one ? NormScale::one_plus_weight : NormScale::weight;
   static constexpr std::size_t parameter_count = A::extent * (has_bias ? 2 : 1);
 
   Parameter<Mode, Tensor<T, Device, A>> weight;
@@ -22,10 +36,8 @@ struct Norm {
   auto operator()(const X& x, double eps) const {
     if constexpr (has_bias)
       return layer_norm(x, weight(), bias(), eps);
-    else if constexpr (Kind == NormKind::rms_plus_one)
-      return rms_norm<NormScale::one_plus_weight>(x, weight(), eps);
     else
-      return rms_norm(x, weight(), eps);
+      return rms_norm<scale, typename KeptInput<T, Mode>::type>(x, weight(), eps);
   }
 
   void visit(auto&& v) {

@@ -108,47 +108,52 @@ struct Trunk {
   }
 
  private:
+  using Rotations = typename Layer::Attention::Rotations;
+
   /// Blocks [first, last) on a layout, as a function.
   struct Stretch {
     const Trunk* trunk;
     std::size_t first, last;
     Layout<Device> layout;
+    Rotations turned;
 
     template <Operand X>
     auto operator()(const X& x) const {
-      return trunk->run_each(x, first, last, layout, nullptr);
+      return trunk->run_each(x, first, last, layout, turned, nullptr);
     }
   };
 
   template <Operand X>
   auto run_blocks(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
-    using Next = decltype(layers[0](x, layout));
+    using Next = decltype(layers[0](x, layout, Rotations()));
+    const Rotations turned = first < last ? Layer::Attention::rotations(layout) : Rotations();
     if constexpr (is_var<Next>) {
       if (checkpoint_every > 0 && first < last && caches == nullptr) {
         std::size_t next = std::min(first + checkpoint_every, last);
-        Next y = checkpoint(x, Stretch{this, first, next, layout});
+        Next y = checkpoint(x, Stretch{this, first, next, layout, turned});
         while (next < last) {
           first = std::exchange(next, std::min(next + checkpoint_every, last));
-          y = checkpoint(y, Stretch{this, first, next, layout});
+          y = checkpoint(y, Stretch{this, first, next, layout, turned});
         }
         return y;
       }
     }
-    return run_each(std::move(x), first, last, layout, caches);
+    return run_each(std::move(x), first, last, layout, turned, caches);
   }
 
   template <Operand X>
-  auto run_each(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
-    using Next = decltype(layers[0](x, layout));
+  auto run_each(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, const Rotations& turned,
+                Caches* caches) const {
+    using Next = decltype(layers[0](x, layout, turned));
     const auto cache = [&](std::size_t i) { return caches ? &(*caches)[i] : nullptr; };
     if constexpr (std::is_same_v<Next, X>) {
-      for (std::size_t i = first; i < last; ++i) x = layers[i](x, layout, cache(i));
+      for (std::size_t i = first; i < last; ++i) x = layers[i](x, layout, turned, cache(i));
       return x;
     } else {
       // Trainable parts turn the stream into a variable at the first block.
       if (first == last) return as_var(std::move(x));
-      Next y = layers[first](x, layout, cache(first));
-      for (std::size_t i = first + 1; i < last; ++i) y = layers[i](y, layout, cache(i));
+      Next y = layers[first](x, layout, turned, cache(first));
+      for (std::size_t i = first + 1; i < last; ++i) y = layers[i](y, layout, turned, cache(i));
       return y;
     }
   }

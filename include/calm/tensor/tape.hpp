@@ -127,8 +127,7 @@ class Tape {
   /// The gradient of `slot` to add to; zero on first use.
   template <class T>
   T* gradient(Slot slot) {
-    GradientBuffer<Device>& b = buffer(slot);
-    if (!b.storage) b.storage = Storage<Device>(b.bytes);
+    GradientBuffer<Device>& b = own_buffer<T>(slot);
     T* data = static_cast<T*>(b.storage.data());
     if (!b.ready) kernel::fill(Device{}, b.bytes / sizeof(T), T{}, data);
     b.ready = true;
@@ -142,8 +141,7 @@ class Tape {
   };
   template <class T>
   Target<T> target(Slot slot) {
-    GradientBuffer<Device>& b = buffer(slot);
-    if (!b.storage) b.storage = Storage<Device>(b.bytes);
+    GradientBuffer<Device>& b = own_buffer<T>(slot);
     return {static_cast<T*>(b.storage.data()), std::exchange(b.ready, true)};
   }
   /// The finished gradient of `slot`; only inside `Op::backward`.
@@ -153,6 +151,16 @@ class Tape {
   }
   /// Frees the gradient of `slot`, which nobody reads again.
   void release(Slot slot) { slots_[slot].own = {}; }
+  /// Adds the gradient of `from` to that of `to`, by letting both hold the same memory where it can: who adds to one of
+  /// them while the other is there gets a copy.
+  template <class T>
+  void share(Slot from, Slot to) {
+    GradientBuffer<Device>& b = buffer(to);
+    if (!b.ready && slots_[to].leaf == nullptr && slots_[from].leaf == nullptr)
+      b = buffer(from);
+    else
+      kernel::add_to(Device{}, b.bytes / sizeof(T), incoming<T>(from), gradient<T>(to));
+  }
   /// Adds the gradient of `from` (which nobody reads again) to that of `to`, by handing the memory over where it can.
   template <class T>
   void pass_on(Slot from, Slot to) {
@@ -220,6 +228,18 @@ class Tape {
     }
   }
 
+  /// With memory that may be written.
+  template <class T>
+  GradientBuffer<Device>& own_buffer(Slot slot) {
+    GradientBuffer<Device>& b = buffer(slot);
+    if (b.storage && b.storage.unique()) return b;
+    const Storage<Device> shared = std::exchange(b.storage, Storage<Device>(b.bytes));
+    if (b.ready) {
+      kernel::copy(Device{}, b.bytes / sizeof(T), static_cast<const T*>(shared.data()),
+                   static_cast<T*>(b.storage.data()));
+    }
+    return b;
+  }
   GradientBuffer<Device>& buffer(Slot slot) { return slots_[slot].leaf ? *slots_[slot].leaf : slots_[slot].own; }
 
   void* allocate(std::size_t bytes, std::size_t alignment) {

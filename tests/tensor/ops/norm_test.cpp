@@ -1,9 +1,13 @@
 #include "calm/tensor/ops/norm.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "calm/tensor/ops/arithmetic.hpp"
 #include "support/axes.hpp"
 #include "support/gradient_check.hpp"
 
@@ -62,6 +66,36 @@ TEST_CASE("norms in bf16 compute in float and round once") {
   const auto narrow = rms_norm(x, w, 1e-6);
   const auto wide = rms_norm(wide_x, wide_w, 1e-6);
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(narrow[i].bits == bf16(wide[i]).bits);
+}
+
+TEST_CASE("a norm may keep its input in bf16") {
+  using In = Floats<Batch, Time, Wide>;
+  const auto w = random_tensor<Floats<Wide>>({}, 2);
+  auto x = random_parameter<In>(Shape<Batch, Time, Wide>(2, 3), 1);
+  const auto weights = random_tensor<In>(x.value().shape(), 5);
+  const auto run = [&](const auto& norm) {
+    x.zero_gradient();
+    Tape<Cpu> tape;
+    const auto recording = tape.record();
+    const auto y = norm(x());
+    backward(sum(y * weights));
+    return std::pair(y.value, std::vector<float>(x.gradient(), x.gradient() + x.value().size()));
+  };
+  const auto [y, dx] = run([&](const auto& a) { return rms_norm(a, w, 1e-6); });
+  const auto [z, dz] = run([&](const auto& a) { return rms_norm<NormScale::weight, bf16>(a, w, 1e-6); });
+  for (std::size_t i = 0; i < y.size(); ++i) CHECK(z[i] == y[i]);
+  double off = 0;
+  for (std::size_t i = 0; i < dx.size(); ++i) off = std::max(off, std::abs(double(dz[i]) - double(dx[i])));
+  CHECK(off > 0);
+  CHECK(off < 0.01);
+
+  Tape<Cpu> tape;
+  const std::size_t before = CpuPool::instance().use().live;
+  const auto recording = tape.record();
+  const auto kept = rms_norm<NormScale::weight, bf16>(scale(x(), 2), w, 1e-6);
+  CHECK(CpuPool::instance().use().live - before ==
+        CpuPool::block_bytes(kept.value.size() * 4) + CpuPool::block_bytes(x.value().size() * 2) +
+            CpuPool::block_bytes(6 * 4));
 }
 
 TEST_CASE("gradients of the norms") {

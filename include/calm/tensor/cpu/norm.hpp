@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/cpu/cast.hpp"  // store_row
 #include "calm/tensor/cpu/sum.hpp"
 
 namespace calm::kernel {
@@ -23,10 +24,10 @@ void with_scale(const T* weight, Accumulator<T> offset, const F& f) {
 }  // namespace detail
 
 /// y[r, c] = x[r, c] · s[r] · (weight[c] + offset), s[r] = 1 / sqrt(mean_c x[r, c]² + eps). Without a weight (null) the
-/// last factor is 1; s is stored in `inverse_rms` unless that is null.
-template <class T>
+/// last factor is 1; s is stored in `inverse_rms`, and x in `kept`, unless these are null.
+template <class T, class Kept = T>
 void rms_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset, double eps,
-              T* y, Accumulator<T>* inverse_rms) {
+              T* y, Accumulator<T>* inverse_rms, Kept* kept = nullptr) {
   using A = Accumulator<T>;
   detail::with_scale(weight, offset, [=](auto scale) {
     parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
@@ -36,6 +37,7 @@ void rms_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weig
         const A squares = detail::sum_of<A>(cols, [=](std::size_t c) { return A(xr[c]) * A(xr[c]); });
         const A s = 1 / std::sqrt(squares / static_cast<A>(cols) + static_cast<A>(eps));
         if (inverse_rms) inverse_rms[r] = s;
+        if (kept) detail::store_row(cols, xr, kept + r * cols);
         for (std::size_t c = 0; c < cols; ++c) yr[c] = static_cast<T>(A(xr[c]) * s * scale(c));
       }
     });
@@ -43,14 +45,15 @@ void rms_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weig
 }
 
 /// dx[r, c] += s · (g[c] - x[r, c] · s² · mean_k g[k] · x[r, k]), g = dy[r] · (weight + offset), s = inverse_rms[r]
-template <class T>
-void rms_norm_backward(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
+template <class T, class Kept>
+void rms_norm_backward(Cpu, std::size_t rows, std::size_t cols, const Kept* x, const T* weight, Accumulator<T> offset,
                        const Accumulator<T>* inverse_rms, const T* dy, T* dx) {
   using A = Accumulator<T>;
   detail::with_scale(weight, offset, [=](auto scale) {
     parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
       for (std::size_t r = begin; r < end; ++r) {
-        const T *xr = x + r * cols, *dyr = dy + r * cols;
+        const Kept* xr = x + r * cols;
+        const T* dyr = dy + r * cols;
         T* dxr = dx + r * cols;
         const A s = inverse_rms[r];
         const A dot = detail::sum_of<A>(cols, [=](std::size_t c) { return A(dyr[c]) * scale(c) * A(xr[c]); });

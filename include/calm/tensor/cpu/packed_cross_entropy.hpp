@@ -12,17 +12,19 @@
 
 namespace calm::kernel {
 
+/// Rows of logits that are in memory at a time: each chunk reads the whole weight.
+inline constexpr std::size_t packed_logits = 128;
+
 /// The mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which must be
 /// zero at entry, its gradient too. `cap` > 0 bounds the logits.
 ///
-/// x: [..., width], W: [vocab, width] packed in T; 128 rows of logits are in memory at a time, since each chunk reads
-/// the whole weight.
+/// x: [..., width], W: [vocab, width] packed in T
 template <class T>
 double packed_cross_entropy(Cpu device, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
                             const Index* wanted, const Accumulator<T>* x, const WordOf<T>* w, Accumulator<T>* dx,
                             double cap) {
   using A = Accumulator<T>;
-  const std::size_t chunk = std::min<std::size_t>(count, 128);
+  const std::size_t chunk = std::min(count, packed_logits);
   const Storage<Cpu> memory(chunk * (vocab + width) * sizeof(A)), losses(chunk * sizeof(double));
   Storage<Cpu> slopes;  // of the capped logits
   if (cap > 0) slopes = Storage<Cpu>(chunk * vocab * sizeof(A));

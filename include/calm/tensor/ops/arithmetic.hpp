@@ -46,7 +46,8 @@ void add_gradient_of_second(Tape<typename X::device>& tape, std::size_t n, const
   typename X::device device;
   T* out = tape.template gradient<T>(y);
   if constexpr (std::is_same_v<X, Y>) {
-    kernel::axpy(device, n, Minus ? -one<T> : one<T>, dy, out);
+    static_assert(Minus);  // a sum shares its gradient
+    kernel::axpy(device, n, -one<T>, dy, out);
   } else {
     static_assert(!Minus);
     kernel::sum_rows(device, n / LastAxisOf<Y>::extent, LastAxisOf<Y>::extent, dy, out);
@@ -61,7 +62,10 @@ struct AddNode {
 
   void backward(Tape<typename X::device>& tape, Slot out) {
     using T = typename X::value_type;
-    if constexpr (NeedY) add_gradient_of_second<X, Y, Minus>(tape, n, tape.template incoming<T>(out), y_slot);
+    if constexpr (NeedY && !Minus && std::is_same_v<X, Y>)
+      tape.template share<T>(out, y_slot);
+    else if constexpr (NeedY)
+      add_gradient_of_second<X, Y, Minus>(tape, n, tape.template incoming<T>(out), y_slot);
     if constexpr (NeedX) tape.template pass_on<T>(out, x_slot);
   }
 };

@@ -6,6 +6,7 @@
 
 #include "calm/tensor/cpu/norm.hpp"
 #include "calm/tensor/cpu/reduce.hpp"  // kernel::sum_rows
+#include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
 
@@ -42,12 +43,17 @@ struct Statistics<false, X> {
   Accumulator<typename X::value_type>* data() const { return nullptr; }
 };
 
-template <class X, class W, bool NeedX, bool NeedW>
+/// x with other elements.
+template <class X, class T>
+using WithElements = typename TensorOn<T, typename X::device, typename ListOf<X>::type>::type;
+
+template <class X, class W, bool NeedX, bool NeedW, class Kept = X>
 struct RmsNormNode {
   using T = typename X::value_type;
   using Device = typename X::device;
+  static_assert(!NeedW || std::is_same_v<Kept, X>, "the gradient of a weight reads x as it is");
 
-  X x;
+  Kept x;
   Statistics<true, X> inverse_rms;
   [[no_unique_address]] KeepIf<NeedX, W, 0> weight;
   [[no_unique_address]] KeepIf<NeedX, Slot, 1> x_slot;
@@ -68,20 +74,33 @@ struct RmsNormNode {
   }
 };
 
-template <class X, class W, bool NeedW>
+template <class X, class W, bool NeedW, class Elements>
 auto rms_normalized(const X& x, const W& weight, Slot weight_slot, auto* tape, double offset, double eps) {
   using In = ValueOf<X>;
   using A = Accumulator<typename In::value_type>;
+  using Kept = WithElements<In, Elements>;
   constexpr bool recorded = is_var<X> || NeedW;
   const std::size_t rows = rows_of(value(x));
   In y(value(x).shape());
   const Statistics<recorded, In> inverse_rms(rows);
-  kernel::rms_norm(typename In::device{}, rows, LastAxisOf<In>::extent, value(x).data(), weight.data(),
-                   static_cast<A>(offset), eps, y.mutable_data(), inverse_rms.data());
+  [[maybe_unused]] Kept kept;
+  const auto run = [&](auto*... copy) {
+    kernel::rms_norm(typename In::device{}, rows, LastAxisOf<In>::extent, value(x).data(), weight.data(),
+                     static_cast<A>(offset), eps, y.mutable_data(), inverse_rms.data(), copy...);
+  };
+  if constexpr (std::is_same_v<Kept, In>) {
+    kept = value(x);
+    run();
+  } else if (recorded && tape) {
+    kept = Kept(value(x).shape());
+    run(kept.mutable_data());
+  } else {
+    run();
+  }
   if constexpr (recorded) {
-    using Node = RmsNormNode<In, W, is_var<X>, NeedW>;
+    using Node = RmsNormNode<In, W, is_var<X>, NeedW, Kept>;
     return record(tape, std::move(y), [&] {
-      return Node{value(x), inverse_rms, decltype(Node::weight)(weight), decltype(Node::x_slot)(slot_of(x)),
+      return Node{kept, inverse_rms, decltype(Node::weight)(weight), decltype(Node::x_slot)(slot_of(x)),
                   decltype(Node::weight_slot)(weight_slot), static_cast<A>(offset)};
     });
   } else {
@@ -121,22 +140,26 @@ struct LayerNormNode {
 
 /// x / sqrt(mean(x²) + eps) · weight, or · (1 + weight) where `Meaning` says so.   x: [..., F], weight: [F] -> [..., F]
 ///
-/// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormScale::one_plus_weight>` is Gemma's.
-template <NormScale Meaning = NormScale::weight, Operand X, Operand W>
+/// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormScale::one_plus_weight>` is Gemma's. For the backward pass x is kept
+/// with elements of type `Kept`.
+template <NormScale Meaning = NormScale::weight, class Kept = void, Operand X, Operand W>
 auto rms_norm(const X& x, const W& weight, double eps) {
   static_assert(Normalizable<X, W>,
                 "calm::rms_norm: the weight must have the last axis of x alone, and its element type and device");
   if constexpr (Normalizable<X, W>) {
-    return detail::rms_normalized<X, ValueOf<W>, is_var<W>>(x, value(weight), slot_of(weight), tape_of(x, weight),
-                                                            Meaning == NormScale::one_plus_weight ? 1.0 : 0.0, eps);
+    using Elements = std::conditional_t<std::is_void_v<Kept>, typename ValueOf<X>::value_type, Kept>;
+    constexpr double offset = Meaning == NormScale::one_plus_weight ? 1 : 0;
+    return detail::rms_normalized<X, ValueOf<W>, is_var<W>, Elements>(x, value(weight), slot_of(weight),
+                                                                      tape_of(x, weight), offset, eps);
   }
 }
 
 /// x / sqrt(mean(x²) + eps), without a weight.   x: [..., F] -> [..., F]
 template <Operand X>
 auto rms_norm(const X& x, double eps) {
-  using NoWeight = detail::NoWeight<typename ValueOf<X>::value_type>;
-  return detail::rms_normalized<X, NoWeight, false>(x, NoWeight{}, 0, tape_of(x), 0.0, eps);
+  using T = typename ValueOf<X>::value_type;
+  using NoWeight = detail::NoWeight<T>;
+  return detail::rms_normalized<X, NoWeight, false, T>(x, NoWeight{}, 0, tape_of(x), 0.0, eps);
 }
 
 /// (x - mean(x)) / sqrt(variance(x) + eps) · weight + bias.   x: [..., F], weight: [F], bias: [F] -> [..., F]
