@@ -4,7 +4,6 @@
 /// heads, 4 texts of 512; 49 152 tokens. "…_gradient" is forward and backward, the gradient of the input alone, from
 /// zero, as a frozen model needs it.
 #include <cstddef>
-#include <new>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -24,16 +23,18 @@ constexpr std::size_t rows = 2048, width = 576, inner = 1536, vocab = 49152;
 constexpr kernel::AttentionExtents texts{4, 512, 512, 9, 3, 64};
 constexpr std::size_t repeats = 20;
 
-/// Memory as tensors have it, aligned to a cache line.
+/// Memory as tensors have it.
 template <class T>
-struct Aligned {
+struct Pooled {
   using value_type = T;
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, std::size_t) { ::operator delete (p, std::align_val_t{64}); }
-  bool operator==(const Aligned&) const = default;
+  T* allocate(std::size_t n) { return reinterpret_cast<T*>(calm::CpuPool::instance().take(n * sizeof(T)) + 1); }
+  void deallocate(T* p, std::size_t) {
+    calm::CpuPool::instance().give(reinterpret_cast<calm::detail::BlockHeader*>(p) - 1);
+  }
+  bool operator==(const Pooled&) const = default;
 };
 template <class T>
-using Numbers = std::vector<T, Aligned<T>>;
+using Numbers = std::vector<T, Pooled<T>>;
 
 /// Element i is ((i + seed) · 7919 mod 2048) / 1024 - 1.
 template <class T>

@@ -14,6 +14,7 @@
 
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/error.hpp"
+#include "calm/tensor/system_memory.hpp"
 #ifdef CALM_CUDA
 #include "calm/tensor/cuda/kernels.hpp"  // for all who call kernels by the device
 #include "calm/tensor/cuda/memory.hpp"
@@ -85,7 +86,7 @@ class CpuPool {
       use_.reserved += size;
       ++use_.system_calls;
     }
-    void* memory = ::operator new(sizeof(detail::BlockHeader) + size, std::align_val_t{64}, std::nothrow);
+    void* memory = detail::take_system_memory(sizeof(detail::BlockHeader) + size);
     if (memory == nullptr) {
       const std::lock_guard lock(mutex_);
       use_.live -= size;
@@ -112,7 +113,7 @@ class CpuPool {
       while (detail::BlockHeader* block = free_[c]) {
         free_[c] = block->next;
         use_.reserved -= class_bytes(c);
-        ::operator delete(block, std::align_val_t{64});
+        detail::give_system_memory(block, sizeof(detail::BlockHeader) + class_bytes(c));
       }
     }
   }
