@@ -18,8 +18,8 @@
 #include <catch2/catch.hpp>
 
 #include "calm/compose/bridge_file.hpp"
-#include "calm/train/feature_cache.hpp"
-#include "calm/train/fit.hpp"
+#include "calm/tensor/packed_tensor.hpp"
+#include "calm/train/fit_features.hpp"
 #include "compose/models.hpp"
 #include "io/temporary_folder.hpp"
 
@@ -34,7 +34,7 @@ constexpr int kills = 100;
 /// How the killed program trains.
 struct Variant {
   std::size_t accumulate = 1;
-  bool cached = false;  ///< the frozen part is kept in a file
+  bool cached = false;  ///< the models are packed, and the frozen part is kept in a file
 };
 
 /// Texts of 3 to 9 tokens, 24 an epoch.
@@ -46,9 +46,14 @@ void text(std::uint64_t i, train::Example& out) {
   out.prompt = 1;
 }
 
+template <class Mode>
+using Composed = Compose<nn::Transformer<AnchorSpec, float, Cpu, Mode>, nn::Transformer<AugmentSpec, float, Cpu, Mode>,
+                         SmallLinks>;
+
 /// The program: composes two small random models, trains the bridges as far as they are not yet, and saves them.
+template <class Model>
 void train_bridges(const std::string& folder, const Variant& variant) {
-  const auto m = make_small<Small<float>>(false);
+  const auto m = make_small<Model>(false);
   train::FitOptions options{.steps = 40, .batch_size = 6, .accumulate = variant.accumulate, .learning_rate = 1e-2,
                             .warmup_steps = 4};
   options.evaluate = [&] { return train::mean_loss(*m, text, 8, 8); };
@@ -60,12 +65,10 @@ void train_bridges(const std::string& folder, const Variant& variant) {
   options.checkpoint = folder + "/run";
   options.save_every = 2;
   options.keep = 2;
-  if (variant.cached) {
-    train::FeatureCache cache(*m, {.path = folder + "/features"});
-    train::fit(cache, text, options);
-  } else {
+  if (variant.cached)
+    train::fit(*m, text, options, {.path = folder + "/features", .examples = 24});
+  else
     train::fit(*m, text, options);
-  }
   save_bridges(*m, folder + "/bridges.safetensors");
 }
 
@@ -77,7 +80,7 @@ pid_t start(const std::string& folder, const Variant& variant) {
   if (child > 0) return child;
   int status = 0;
   try {
-    train_bridges(folder, variant);
+    (variant.cached ? train_bridges<Composed<FrozenAs<bf16>>> : train_bridges<Composed<Frozen>>)(folder, variant);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "the killed program: %s\n", e.what());
     status = 1;

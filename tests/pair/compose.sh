@@ -52,6 +52,7 @@ run=(--data sort.jsonl --held-out 8 --batch 4 --learning-rate 0.01 --warmup 2 --
 pair=(models/stories models/sort)
 expect "trained   30 steps" \
   "$compose" "${pair[@]}" "${run[@]}" --links 2:4 --bridge local --steps 30 --out one --control
+grep -q "47 lines to train on, 6 to choose the best bridges by, 8 held out" said || fail "what the lines are for"
 grep -q "anchor alone .* 0.0 %" said || fail "the anchor alone sorts"
 grep -q "random augment .* %" said || fail "no control"
 [ "$(grep -c eval_loss one/metrics.jsonl)" = 6 ] || fail "six evaluations are expected in metrics.jsonl"

@@ -46,14 +46,16 @@ std::vector<Tokens> sorted_tokens(const std::vector<train::Example>& examples) {
 
 }  // namespace
 
-TEST_CASE("each line is trained on or held out") {
+TEST_CASE("each line is trained on, chosen by, or held out") {
   Subject subject;
   const auto data = subject.read(numbered_lines(50));
-  CHECK(data.train.size() == 45);
+  CHECK(data.train.size() == 40);
+  CHECK(data.choose.size() == 5);
   CHECK(data.held_out.size() == 5);
   CHECK(data.longest == 5);
   auto all = sorted_tokens(data.train), held = sorted_tokens(data.held_out);
   all.insert(all.end(), held.begin(), held.end());
+  for (const auto& e : data.choose) all.push_back(e.tokens);
   std::sort(all.begin(), all.end());
   CHECK(std::unique(all.begin(), all.end()) == all.end());
   CHECK(all.front() == Tokens{0, 1, 0, 0, 9});
@@ -61,7 +63,18 @@ TEST_CASE("each line is trained on or held out") {
   subject.settings.seed = 1;
   CHECK(sorted_tokens(subject.read(numbered_lines(50)).held_out) != held);
   subject.settings.held_out = 20;
+  subject.settings.choose_on = 0;
   CHECK(subject.read(numbered_lines(50)).held_out.size() == 20);
+  CHECK(subject.read(numbered_lines(50)).train.size() == 30);
+  CHECK(subject.read(numbered_lines(50)).choose.empty());
+  subject.settings.choose_on = 30;
+  CHECK_THROWS_WITH(subject.read(numbered_lines(50)),
+                    Contains("--held-out and --choose-on take 20 and 30 of 50 lines, and leave none to train on"));
+  subject.settings.choose_on = 0.001;
+  subject.settings.patience = 2;
+  CHECK_THROWS_WITH(subject.read(numbered_lines(50)), Contains("--patience 2: no lines are kept to choose by"));
+  subject.settings.choose_on = 50;
+  CHECK_THROWS_WITH(subject.read(numbered_lines(50)), Contains("--choose-on 50"));
 }
 
 TEST_CASE("of a prompt and its completion the completion is learned, and the end") {

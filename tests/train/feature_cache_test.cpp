@@ -41,6 +41,10 @@ struct Mixed {
 using Several = Compose<SmallAnchor<float>, With<SmallAugment<float>, LayerMap<Link<1, 0>, Link<1, 2>>>,
                         With<SmallAnchor<float>, LayerMap<Link<1, 1>, Link<2, 1>>, Mixed>>;
 
+template <class T>
+using InPanels = Compose<nn::Transformer<AnchorSpec, float, Cpu, FrozenAs<T>>,
+                         nn::Transformer<AugmentSpec, float, Cpu, FrozenAs<T>>, SmallLinks>;
+
 constexpr std::size_t texts = 12;  // an epoch
 
 /// Text i of the epoch: 3 to 9 tokens.
@@ -92,6 +96,14 @@ Run run(const train::FeatureCacheOptions& options, std::uint64_t seed = 1) {
   return {bits_of(*model), cache.hits(), cache.misses(), cache.bytes(), cache.problem()};
 }
 
+/// Two epochs without a cache.
+template <class Model>
+std::vector<std::uint32_t> bits_without() {
+  const auto model = make<Model>();
+  train::fit(*model, text, two_epochs());
+  return bits_of(*model);
+}
+
 train::Batch<Cpu> one_batch() {
   std::vector<Example> examples(texts);
   for (std::size_t i = 0; i < texts; ++i) text(i, examples[i]);
@@ -114,6 +126,32 @@ TEMPLATE_TEST_CASE("training has the same bits without a file, into a file, and 
     CHECK(on.problem.empty());
     CHECK(on.bytes == std::filesystem::file_size(path));
   }
+}
+
+TEMPLATE_TEST_CASE("of packed models a run has the composition's own bits, whatever of a file is there", "",
+                   InPanels<bf16>, InPanels<float>) {
+  const auto plain = bits_without<TestType>();
+  CHECK((run<TestType>({}).bits == plain));
+  const TemporaryFolder folder;
+  const std::string path = folder / "features";
+  const Run on = run<TestType>({.path = path});
+  CHECK((on.bits == plain));
+  CHECK(on.misses == texts);
+  CHECK(on.hits == texts);
+  const std::string contents = contents_of(path);
+  for (const std::size_t tenths : {4u, 8u, 10u}) {  // some of a batch's texts are there, and some are not
+    put_contents(path, contents.substr(0, tenths * contents.size() / 10));
+    const Run again = run<TestType>({.path = path});
+    CHECK((again.bits == plain));
+    CHECK((tenths == 10 ? again.misses == 0 : again.misses > 0 && again.misses < texts));
+  }
+}
+
+TEST_CASE("a run whose texts come once has the composition's own bits") {
+  const TemporaryFolder folder;
+  const Run once = run({.path = folder / "features", .once = true});
+  CHECK((once.bits == bits_without<Composed>()));
+  CHECK(!std::filesystem::exists(folder / "features"));
 }
 
 TEMPLATE_TEST_CASE("features are the composition's, within rounding, and no text sees another", "", Composed, Several) {
@@ -230,10 +268,15 @@ TEST_CASE("a layout that begins in the middle of a text is refused") {
                     Contains("the text in row 1 begins at position 4; expected whole texts"));
 }
 
-TEST_CASE("keeping pays where texts come again and the disk has room") {
+TEST_CASE("features are kept where texts come again and the disk has room") {
   const TemporaryFolder folder;
   const std::string path = folder / "features";
-  CHECK(train::keeping_pays<Composed>(path, KeptAs::exact, 1000, 2));
-  CHECK(!train::keeping_pays<Composed>(path, KeptAs::exact, 1000, 1));
-  CHECK(!train::keeping_pays<Composed>(path, KeptAs::bf16, std::uint64_t{1} << 50, 2));
+  const auto choose = train::choose_features<Composed>;
+  const auto two = choose(path, KeptAs::exact, 1000, 2);
+  CHECK(two.kept);
+  CHECK_THAT(two.why, Contains("kept in " + path + ": 2 epochs, 0.224 MB of "));  // 56 numbers a token
+  CHECK(!choose(path, KeptAs::exact, 1000, 1).kept);
+  CHECK_THAT(choose(path, KeptAs::exact, 1000, 1).why, Contains("not kept: no text comes twice"));
+  CHECK(!choose(path, KeptAs::bf16, std::uint64_t{1} << 50, 2).kept);
+  CHECK(!choose(folder / "none/features", KeptAs::exact, 1000, 2).kept);
 }

@@ -1,4 +1,4 @@
-/// \file  The lines of a JSONL file as examples, some of them held out.
+/// \file  The lines of a JSONL file as examples: to train on, to choose by, and to report on.
 #pragma once
 
 #include <algorithm>
@@ -20,9 +20,10 @@
 
 namespace calm::programs {
 
-/// Examples in memory: to train on in the file's order, and held out.
+/// Examples in memory, each for one thing, in the file's order: to train on, to choose the best bridges by (perhaps
+/// none), and held out for the results.
 struct Data {
-  std::vector<train::Example> train, held_out;
+  std::vector<train::Example> train, choose, held_out;
   std::size_t longest = 0;           ///< tokens
   std::size_t cut = 0, dropped = 0;  ///< lines that were too long
 };
@@ -80,29 +81,45 @@ class LineReader {
   std::optional<text::ChatTemplate> template_;
 };
 
-/// How many of `lines` lines are held out.
-inline std::size_t held_out_count(double share, std::size_t lines) {
+/// A share of `lines` lines, or their number, as `option` says it: at least `least` of them, and fewer than all.
+inline std::size_t count_of(const std::string& option, double share, std::size_t lines, std::size_t least) {
   const double count = share < 1 ? share * static_cast<double>(lines) : share;
-  calm::detail::require(share > 0 && count < static_cast<double>(lines), [&] {
-    return "--held-out " + std::to_string(share) +
-           ": expected a share above 0 and below 1, or a number of lines below " + std::to_string(lines) +
-           ", those of the file";
+  calm::detail::require(share >= 0 && (share > 0 || least == 0) && count < static_cast<double>(lines), [&] {
+    return option + ' ' + std::to_string(share) + ": expected a share " + (least == 0 ? "from" : "above") +
+           " 0 and below 1, or a number of lines below " + std::to_string(lines);
   });
-  return std::max<std::size_t>(1, static_cast<std::size_t>(count));
+  return std::max(least, static_cast<std::size_t>(count));
 }
 
-/// Reads the whole of `s.data`. Which lines are held out depends on the seed and their number alone. Throws `Error`
-/// with the line for what cannot be read or is too long.
+/// What each of `lines` lines is for.
+enum class Use : unsigned char { train, choose, report };
+
+/// Depends on the seed and on how many lines there are alone. Throws `Error`.
+inline std::vector<Use> uses_of(const ComposeSettings& s, std::size_t lines) {
+  const std::size_t reported = count_of("--held-out", s.held_out, lines, 1);
+  const std::size_t choosing = count_of("--choose-on", s.choose_on, lines, 0);
+  calm::detail::require(reported + choosing < lines, [&] {
+    return "--held-out and --choose-on take " + std::to_string(reported) + " and " + std::to_string(choosing) + " of " +
+           std::to_string(lines) + " lines, and leave none to train on; give less to one of them";
+  });
+  calm::detail::require(s.patience == 0 || choosing > 0, [&] {
+    return "--patience " + std::to_string(s.patience) + ": no lines are kept to choose by; give more to --choose-on";
+  });
+  std::vector<Use> uses(lines, Use::train);
+  constexpr std::uint64_t stream = 0x68656C64;  // so that the seed serves for the order of the others, too
+  for (std::size_t i = 0; i < reported + choosing; ++i)
+    uses[train::shuffled_index({s.seed, stream}, i, lines)] = i < reported ? Use::report : Use::choose;
+  return uses;
+}
+
+/// Reads the whole of `s.data`. Throws `Error` with the line for what cannot be read or is too long.
 inline Data read_data(const ComposeSettings& s, std::size_t context, LineReader read) {
   const text::Jsonl file = text::Jsonl::open(s.data);
   const std::size_t lines = file.size(), limit = s.max_length == 0 ? context : s.max_length;
   calm::detail::require(limit <= context, [&] {
     return "--max-length " + std::to_string(limit) + ": the anchor's context is " + std::to_string(context) + " tokens";
   });
-  std::vector<bool> is_held_out(lines);
-  constexpr std::uint64_t stream = 0x68656C64;  // so that the seed serves for the order of the others, too
-  for (std::size_t i = 0, n = held_out_count(s.held_out, lines); i < n; ++i)
-    is_held_out[train::shuffled_index({s.seed, stream}, i, lines)] = true;
+  const std::vector<Use> uses = uses_of(s, lines);
   Data data;
   text::JsonlLine line;
   for (std::size_t i = 0; i < lines; ++i) {
@@ -128,7 +145,7 @@ inline Data read_data(const ComposeSettings& s, std::size_t context, LineReader 
       fail("found " + std::to_string(e.tokens.size()) + " tokens, " + std::to_string(e.prompt) +
            " of them the prompt's; expected something to predict");
     data.longest = std::max(data.longest, e.tokens.size());
-    (is_held_out[i] ? data.held_out : data.train).push_back(std::move(e));
+    (uses[i] == Use::train ? data.train : uses[i] == Use::choose ? data.choose : data.held_out).push_back(std::move(e));
   }
   for (const auto& [name, part] : {std::pair{"train on", &data.train}, std::pair{"hold out", &data.held_out}}) {
     if (part->empty())

@@ -22,6 +22,7 @@ inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::st
           {"data", s.data},
           {"data_bytes", std::filesystem::file_size(s.data)},
           {"held_out", s.held_out},
+          {"choose_on", s.choose_on},
           {"max_length", s.max_length},
           {"too_long", s.too_long},
           {"batch", s.batch},

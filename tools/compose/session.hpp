@@ -20,7 +20,7 @@
 #include "calm/io/hugging_face/model_directory.hpp"
 #include "calm/nn/initialise.hpp"
 #include "calm/text/tokenizer/load.hpp"
-#include "calm/train/fit.hpp"
+#include "calm/train/fit_features.hpp"
 #include "calm/train/stop_on_signal.hpp"
 #include "tools/compose/bounded_retokenizer.hpp"
 #include "tools/compose/data.hpp"
@@ -59,16 +59,16 @@ class Session {
   bool train() {
     const Data data = read_data(s_, context, LineReader(s_, tokenizer_, ends_));
     say(data);
-    const Evaluator<Model> evaluate(model_, tokenizer_, ends_, data.held_out);
-    const train::FitResult result = run(data, evaluate);
+    const train::FitResult result = run(data);
     if (!result.finished) return false;
+    const Evaluator<Model> evaluate(model_, tokenizer_, ends_, data.held_out);
     std::vector<Row> rows{{"anchor alone", "anchor", evaluate.of_anchor(s_.batch, s_.evaluated)},
                           {"composed", "composed", evaluate(s_.batch, s_.evaluated)}};
     save_bridges(result, rows);
     if (s_.control) {
       Session other(control_of(s_));
+      if (!other.run(data).finished) return false;
       const Evaluator<Model> evaluate_other(other.model_, tokenizer_, ends_, data.held_out);
-      if (!other.run(data, evaluate_other).finished) return false;
       rows.insert(rows.begin() + 1, {"random augment", "random_augment", evaluate_other(s_.batch, s_.evaluated)});
     }
     std::cout << '\n' << table_of(rows);
@@ -108,16 +108,16 @@ class Session {
   }
 
   /// Trains bridges in this session's folder.
-  train::FitResult run(const Data& data, const Evaluator<Model>& evaluate) {
+  train::FitResult run(const Data& data) {
     namespace fs = std::filesystem;
     if (s_.fresh) {
-      for (const char* name : {"/run", "/run.json", "/metrics.jsonl"}) fs::remove_all(s_.out + name);
+      for (const char* name : {"/run", "/run.json", "/metrics.jsonl", "/features"}) fs::remove_all(s_.out + name);
     }
     fs::create_directories(s_.out);
     require_same_run(s_.out + "/run.json", run_record(s_, calm::detail::links_text<typename Branch::map>(),
                                                       calm::detail::options_text<typename Branch::bridge_type>()));
     model_.initialise_bridges(s_.seed);
-    const train::FitResult result = fit(data, evaluate);
+    const train::FitResult result = fit(data);
     std::cout << (result.finished ? s_.random_augment ? "control   " : "trained   " : "interrupted behind step ");
     if (!result.finished) {
       std::cout << result.steps << " of " << s_.steps << "; the same command goes on from there\n";
@@ -129,38 +129,48 @@ class Session {
     return result;
   }
 
-  train::FitResult fit(const Data& data, const Evaluator<Model>& evaluate) {
+  train::FitResult fit(const Data& data) {
     const train::StopOnSignal stop;
     const bool tells = ::isatty(STDERR_FILENO) == 0;  // a terminal has the progress line
-    double held_out = 0;
+    const bool chooses = !data.choose.empty();
+    const Evaluator<Model> choose(model_, tokenizer_, ends_, data.choose);
+    double choosing = 0;
     train::FitOptions options{.steps = s_.steps,
                               .batch_size = s_.batch,
                               .accumulate = s_.accumulate,
                               .learning_rate = s_.learning_rate,
                               .warmup_steps = s_.warmup};
-    options.evaluate = [&] { return held_out = evaluate.loss(s_.batch); };
+    if (chooses) options.evaluate = [&] { return choosing = choose.loss(s_.batch); };
     options.evaluate_every = s_.evaluate_every;
     options.patience = s_.patience;
-    options.keep_best = true;
+    options.keep_best = chooses;
     options.metrics = s_.out + "/metrics.jsonl";
     options.log_every = std::min<std::size_t>(s_.evaluate_every, 50);
     options.checkpoint = s_.out + "/run";
     options.save_every = s_.save_every;
     options.interrupted = stop;
     options.after_step = [&](std::size_t step, double loss) {
-      if (tells && (step % s_.evaluate_every == 0 || step == s_.steps))
-        std::cout << "step " << step << ": loss " << loss << ", held out " << held_out << std::endl;
+      if (!tells || (step % s_.evaluate_every != 0 && step != s_.steps)) return;
+      std::cout << "step " << step << ": loss " << loss;
+      if (chooses) std::cout << ", to choose by " << choosing;
+      std::cout << std::endl;
     };
     options.warn = [](const std::string& what) { std::cerr << what << '\n'; };
     const auto stream = [&data, key = RandomKey{s_.seed, 0x6F72646572}](std::uint64_t i, train::Example& e) {
       e = data.train[train::shuffled_index(key, i, data.train.size())];
     };
-    return train::fit(model_, stream, options);
+    train::FeatureOptions features{.path = s_.out + "/features", .leave = s_.features == "keep"};
+    if (s_.features != "none") {
+      features.examples = data.train.size();
+      features.tell = [](const std::string& what) { std::cout << "features  " << what << std::endl; };
+    }
+    return train::fit(model_, stream, options, features);
   }
 
   void say(const Data& data) const {
-    std::cout << "data      " << s_.data << ": " << data.train.size() << " lines to train on, " << data.held_out.size()
-              << " held out; the longest has " << data.longest << " tokens";
+    std::cout << "data      " << s_.data << ": " << data.train.size() << " lines to train on, " << data.choose.size()
+              << " to choose the best bridges by, " << data.held_out.size() << " held out for the results; the longest "
+              << "has " << data.longest << " tokens";
     if (data.cut > 0) std::cout << "; " << data.cut << " were cut";
     if (data.dropped > 0) std::cout << "; " << data.dropped << " were too long and dropped";
     std::cout << "\nbridges   " << Model::trainable_parameters << " parameters, each line "

@@ -18,6 +18,7 @@ struct ComposeSettings {
   bool random_augment = false;  ///< a control's; not of the command line
 
   double held_out = 0.1;       ///< share of the lines; 1 or more: their number
+  double choose_on = 0.1;      ///< likewise
   std::size_t max_length = 0;  ///< tokens of a line; 0: the anchor's context
   std::string too_long = "refuse";
   std::string chat_turns = "all";
@@ -26,6 +27,7 @@ struct ComposeSettings {
   double learning_rate = 1e-3;
   std::uint64_t seed = 0;
   std::size_t evaluate_every = 100, save_every = 100, evaluated = 200;
+  std::string features = "auto";
   bool fresh = false;
 
   std::vector<std::string> prompts;
@@ -41,7 +43,9 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
   number("--out", s.out, "the folder of all that is written");
   app.add_option("--data", s.data,
                  "JSONL to train on, lines of {\"text\"}, {\"prompt\", \"completion\"} or {\"messages\"}");
-  number("--held-out", s.held_out, "share of the lines kept for evaluation; 1 or more: how many");
+  number("--held-out", s.held_out, "share of the lines kept for the results; 1 or more: how many");
+  number("--choose-on", s.choose_on,
+         "share of the lines kept to choose the best bridges by; 1 or more: how many; 0: the last bridges are kept");
   number("--max-length", s.max_length, "tokens of a line; 0: the anchor's context");
   number("--too-long", s.too_long, "what to do with longer lines: refuse, cut or drop")
       ->check(CLI::IsMember({"refuse", "cut", "drop"}));
@@ -53,13 +57,17 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
       ->check(CLI::PositiveNumber);
   number("--learning-rate", s.learning_rate, "after warm-up; it falls to a tenth along a cosine");
   number("--warmup", s.warmup, "steps of warm-up");
-  number("--seed", s.seed, "of the bridges, of what is held out and of the order of the lines");
-  number("--evaluate-every", s.evaluate_every, "steps between losses on what is held out; the best bridges are kept")
+  number("--seed", s.seed, "of the bridges, of which lines are for what, and of their order");
+  number("--evaluate-every", s.evaluate_every, "steps between losses on the lines that choose the best bridges")
       ->check(CLI::PositiveNumber);
   number("--save-every", s.save_every, "steps between checkpoints; 0: only when interrupted");
   number("--patience", s.patience, "such losses without a better one before training stops; 0: it never does");
   number("--evaluated", s.evaluated, "held-out lines that are decoded for exact match, at most");
   app.add_flag("--control", s.control, "train bridges to an augment of random weights, too, and compare");
+  number("--features", s.features,
+         "what the frozen models make of a line: auto, on disk while the run lasts, where that pays; keep, also behind "
+         "its end; none, computed each time")
+      ->check(CLI::IsMember({"auto", "keep", "none"}));
   app.add_flag("--fresh", s.fresh, "train anew, whatever is in --out");
   app.add_option("--generate", s.prompts, "a prompt to continue with the bridges; may be given several times")
       ->expected(1);

@@ -56,6 +56,9 @@ class RecordFile {
     return whole;
   }
 
+  /// Whether there is a record of `key`, be it damaged.
+  bool has(const Digest& key) const { return places_.contains(key); }
+
   /// Adds a record; a later one of the same key replaces it. Throws `Error` if the disk is full or fails; the file is
   /// then as it was.
   void append(const Digest& key, const void* data, std::size_t bytes) {

@@ -33,6 +33,7 @@ struct FeatureCacheOptions {
   KeptAs kept_as = KeptAs::exact;
   std::uint64_t most_bytes = 0;  ///< of the file; 0: as many as the disk has
   bool stop_when_full = false;   ///< a disk that is full is an `Error`; false: training goes on, and keeps no more
+  bool once = false;             ///< no text comes again: nothing is kept, and batches are computed as a whole
 };
 
 namespace detail {
@@ -61,6 +62,19 @@ inline constexpr bool reads_one_way = []<std::size_t... I>(std::index_sequence<I
 template <class Model>
 inline constexpr bool reads_anchor_tokens = []<std::size_t... I>(std::index_sequence<I...>) {
   return (!requires { Model::template branch_type<I>::retokenizer; } && ...);
+}(std::make_index_sequence<Model::branches>{});
+
+template <class Mode>
+inline constexpr bool packs = false;
+template <class Stored>
+inline constexpr bool packs<FrozenAs<Stored>> = true;
+
+/// Whether what the frozen models of a composition make of a text has the same bits whatever stands beside it: products
+/// with packed matrices have.
+template <class Model>
+inline constexpr bool texts_stand_alone = []<std::size_t... I>(std::index_sequence<I...>) {
+  return packs<typename Model::anchor_type::mode> &&
+         (packs<typename Model::template branch_type<I>::augment_type::mode> && ...);
 }(std::make_index_sequence<Model::branches>{});
 
 /// What of a configuration decides what a model computes from its weights.
@@ -115,9 +129,11 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
 /// outlive the composition, whose frozen weights must be in place and stay as they are.
 ///
 /// Texts are known by their tokens, so the order of a stream, its epochs and other data in the same file do not matter.
-/// Each text's features are computed by itself, since what a product's rows are to the last bit may depend on how many
-/// there are; so runs have the same bits with or without a file, whatever of it is there already, on as many threads as
-/// wrote it. They differ in rounding from runs on the composition itself, which computes a batch at a time.
+/// Of packed models (`FrozenAs`) a text's features have the same bits whatever stands beside it. So whole batches are
+/// computed, as the composition itself does, and runs have the composition's own bits with or without a file, whatever
+/// of it is there already. Of others, what a product's rows are to the last bit may depend on how many there are; so
+/// each text is computed by itself, and runs have the same bits with or without a file, but differ in rounding from
+/// those on the composition. (Features in bf16 differ by more, with or without a file alike.)
 ///
 /// The file may be killed at any moment (`io::RecordFile`). It is bound to the models' weights and configurations and
 /// to the layers that are read; another composition is refused by an `Error`.
@@ -145,7 +161,7 @@ class FeatureCache {
       return std::string("calm::train::FeatureCache: features in double are kept exactly; choose KeptAs::exact");
     });
     for (const Part& part : parts_) values_per_token_ += part.shared ? 0 : part.width;
-    if (options_.path.empty()) return;
+    if (options_.path.empty() || options_.once) return;
     const std::string kept_as = as_bf16() ? dtype_name<bf16> : dtype_name<value_type>;
     file_.emplace(options_.path, detail::features_identity(model, kept_as));
   }
@@ -155,24 +171,28 @@ class FeatureCache {
     return model_.loss(features(tokens, layout), layout, targets);
   }
 
-  /// As Model::features, zeros where no text stands. Throws `Error` if the layout is not one of whole texts, or if the
-  /// disk is full and `stop_when_full` is set.
+  /// As Model::features; of what was kept, zeros where no text stands. Throws `Error` if the layout is not one of whole
+  /// texts, or if the disk is full and `stop_when_full` is set.
   Features features(const Tokens& tokens, const Layout& layout) const {
+    if (whole_batches() && !file_ && !as_bf16()) return model_.features(tokens, layout);
     Features features = blank(layout.position.shape());
+    missing_.clear();
     nn::for_each_text("calm::train::FeatureCache", layout, [&](std::size_t at, std::size_t length) {
-      const std::size_t bytes = length * bytes_per_token();
-      const Storage<Cpu> record(bytes);
       const Index* const text = tokens.data() + at;
-      const io::Digest key = io::sha256(text, length * sizeof(Index));
-      if (file_ && file_->read(key, record.data(), bytes)) {
+      const Text found{io::sha256(text, length * sizeof(Index)), at, length};
+      const Storage<Cpu> record(length * bytes_per_token());
+      if (file_ && file_->read(found.key, record.data(), length * bytes_per_token())) {
         ++hits_;
+        unpack(record.data(), at, length);
+      } else if (whole_batches()) {
+        missing_.push_back(found);
       } else {
-        ++misses_;
-        compute(text, length, record.data());
-        keep(key, record.data(), bytes);
+        take(found, features_of(model_, text, length), 0);
       }
-      unpack(record.data(), at, length);
     });
+    if (missing_.empty()) return features;
+    const Features computed = model_.features(tokens, layout);
+    for (const Text& text : missing_) take(text, computed, text.at);
     return features;
   }
 
@@ -197,7 +217,14 @@ class FeatureCache {
     bool shared = false;
   };
 
+  /// A text of a batch, `at` counted in tokens from the batch's first.
+  struct Text {
+    io::Digest key;
+    std::size_t at = 0, length = 0;
+  };
+
   bool as_bf16() const { return options_.kept_as == KeptAs::bf16; }
+  bool whole_batches() const { return detail::texts_stand_alone<Model> || options_.once; }
 
   static Tokens one_text(const Index* tokens, std::size_t length) {
     return Tokens::from(Shape<calm::Batch, Time>(1, length), tokens);
@@ -238,14 +265,20 @@ class FeatureCache {
     return features;
   }
 
-  void compute(const Index* tokens, std::size_t length, void* record) const {
-    const Features features = features_of(model_, tokens, length);
+  /// A text's features, which stand from token `from` of `computed` on: to the file, and to the batch.
+  void take(const Text& text, const Features& computed, std::size_t from) const {
+    ++misses_;
+    const std::size_t bytes = text.length * bytes_per_token();
+    const Storage<Cpu> record(bytes);
     std::size_t i = 0, done = 0;
-    detail::for_each_feature(features, [&](const auto& x) {
-      if (parts_[i++].shared) return;
-      copy_values(x.size(), x.data(), record, done);
-      done += x.size();
+    detail::for_each_feature(computed, [&](const auto& x) {
+      const Part& part = parts_[i++];
+      if (part.shared) return;
+      copy_values(text.length * part.width, x.data() + from * part.width, record.data(), done);
+      done += text.length * part.width;
     });
+    keep(text.key, record.data(), bytes);
+    unpack(record.data(), text.at, text.length);
   }
   /// Values to the record, from its value number `at` on.
   void copy_values(std::size_t n, const value_type* x, void* record, std::size_t at) const {
@@ -256,7 +289,7 @@ class FeatureCache {
   }
 
   void keep(const io::Digest& key, const void* record, std::size_t bytes) const {
-    if (!file_ || !problem_.empty()) return;
+    if (!file_ || !problem_.empty() || file_->has(key)) return;
     if (options_.most_bytes > 0 && file_->bytes() + bytes > options_.most_bytes) {
       problem_ = file_->path() + ": it holds " + std::to_string(file_->bytes()) + " bytes, and most_bytes is " +
                  std::to_string(options_.most_bytes);
@@ -293,15 +326,22 @@ class FeatureCache {
   // A loss is asked of a constant model; what it leaves here is a memory, and changes no result.
   mutable std::optional<io::RecordFile> file_;
   mutable std::vector<value_type*> memory_;  // of the features that are being made
+  mutable std::vector<Text> missing_;        // of the batch
   mutable std::uint64_t hits_ = 0, misses_ = 0;
   mutable std::string problem_;
 };
 
-/// Whether a run gains from keeping features at `path`: it reads its texts more than once, and the disk has room for
-/// twice what they take. `tokens`: of one epoch.
+/// Whether a run keeps features; `why` goes on behind "features are".
+struct FeatureChoice {
+  bool kept = false;
+  std::string why{};
+};
+
+/// Features are worth a file at `path` if texts are read more than once and the disk has room for twice what they take.
+/// `tokens`: of one epoch.
 template <class Model>
-bool keeping_pays(const std::string& path, KeptAs kept_as, std::uint64_t tokens, double epochs) {
-  if (epochs <= 1) return false;
+FeatureChoice choose_features(const std::string& path, KeptAs kept_as, std::uint64_t tokens, double epochs) {
+  if (epochs <= 1) return {false, "not kept: no text comes twice"};
   std::uint64_t values = 0;
   typename Model::Features features;
   detail::for_each_feature(features, [&](const auto& x) {
@@ -309,10 +349,17 @@ bool keeping_pays(const std::string& path, KeptAs kept_as, std::uint64_t tokens,
   });
   const std::uint64_t bytes =
       tokens * values * (kept_as == KeptAs::bf16 ? sizeof(bf16) : sizeof(typename Model::value_type));
-  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  const std::filesystem::path file = std::filesystem::absolute(path);
   std::error_code code;
-  const std::filesystem::space_info space = std::filesystem::space(folder, code);
-  return !code && 2 * bytes <= space.available;
+  const std::filesystem::space_info space = std::filesystem::space(file.parent_path(), code);
+  std::array<char, 160> text{};
+  std::snprintf(text.data(), text.size(), "%.3g epochs, %.3g MB of %.3g MB free", epochs,
+                static_cast<double>(bytes) / 1e6, code ? 0 : static_cast<double>(space.available) / 1e6);
+  std::error_code none;
+  const std::uint64_t there = std::filesystem::file_size(file, none);
+  const std::uint64_t room = code ? 0 : space.available + (none ? 0 : there);
+  if (2 * bytes > room) return {false, std::string("not kept: ").append(text.data())};
+  return {true, std::string("kept in ").append(path).append(": ").append(text.data())};
 }
 
 }  // namespace calm::train

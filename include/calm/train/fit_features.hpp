@@ -1,0 +1,85 @@
+/// \file  Training that keeps on disk what it would compute anew in each epoch, where that pays.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "calm/train/feature_cache.hpp"
+#include "calm/train/fit.hpp"
+
+namespace calm::train {
+
+/// Where features may be kept, and what of the stream decides whether they are.
+struct FeatureOptions {
+  std::string path{};           ///< the file; one that is there is used if it is of the same models
+  std::uint64_t examples = 0;   ///< so many are an epoch, behind which the same texts come again; 0: none ever does
+  KeptAs kept_as = KeptAs::exact;
+  bool leave = false;           ///< the file stays for other runs; false: it goes when the run has finished
+  std::function<void(const std::string&)> tell{};  ///< told what was chosen and why: "kept in ..."
+};
+
+/// True of models whose frozen part `FeatureCache` can keep.
+template <class Model>
+concept HasFeatures = requires { typename Model::Features; } && std::is_same_v<typename Model::device, Cpu> &&
+                      detail::reads_one_way<Model> && detail::reads_anchor_tokens<Model>;
+
+namespace detail {
+
+/// The tokens of an epoch, from up to 256 of its examples.
+template <class Stream>
+std::uint64_t estimated_tokens(Stream& stream, std::uint64_t examples) {
+  const std::uint64_t asked = std::min<std::uint64_t>(examples, 256);
+  std::uint64_t tokens = 0;
+  Example example;
+  for (std::uint64_t k = 0; k < asked; ++k) {
+    stream(k * examples / asked, example);
+    tokens += positions(example);
+  }
+  return asked == 0 ? 0 : tokens * examples / asked;
+}
+
+}  // namespace detail
+
+/// As `fit` with AdamW, and the frozen part of each text is kept in a file if the run has more than one epoch and the
+/// disk has room. Of packed models the run has the bits of `fit` without features, whatever is chosen; of others, runs
+/// of more than one epoch have the same bits whether there is a file or not, and differ from `fit` in rounding
+/// (`FeatureCache`). A run that goes on goes on with its file. Models without features are trained as by `fit`. Throws
+/// `Error`.
+template <class Model, ExampleStream Stream>
+FitResult fit(Model& model, Stream stream, const FitOptions& options, const FeatureOptions& features) {
+  const auto tell = [&](const std::string& what) {
+    if (features.tell) features.tell(what);
+  };
+  if constexpr (!HasFeatures<Model>) {
+    tell("not kept: an augment reads the anchor's states, or tokens of its own, or this is no composition on the host");
+    return fit(model, std::move(stream), options);
+  } else {
+    calm::detail::require(!features.path.empty(), [] {
+      return std::string("calm::train::fit: FeatureOptions::path is empty; name the file, or leave the features out");
+    });
+    const double passed = static_cast<double>(options.steps) * static_cast<double>(options.batch_size);
+    const double epochs = features.examples == 0 ? 0 : passed / static_cast<double>(features.examples);
+    const FeatureChoice choice = choose_features<Model>(features.path, features.kept_as,
+                                                        detail::estimated_tokens(stream, features.examples), epochs);
+    tell(choice.why);
+    FitResult result;
+    {
+      FeatureCache cache(model, {.path = choice.kept ? features.path : "",
+                                 .kept_as = features.kept_as,
+                                 .once = epochs <= 1});
+      result = fit(cache, std::move(stream), options);
+      if (!cache.problem().empty()) tell("kept as far as they could be: " + cache.problem());
+    }
+    std::error_code none;
+    if (result.finished && !features.leave) std::filesystem::remove(features.path, none);
+    return result;
+  }
+}
+
+}  // namespace calm::train

@@ -1,0 +1,107 @@
+#include "calm/train/fit_features.hpp"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "compose/models.hpp"
+#include "io/temporary_folder.hpp"
+#include "train/small_runs.hpp"
+
+namespace {
+
+using namespace calm;
+using namespace calm::test;
+using Catch::Contains;
+
+using InPanels = Compose<nn::Transformer<AnchorSpec, float, Cpu, FrozenAs<bf16>>,
+                       nn::Transformer<AugmentSpec, float, Cpu, FrozenAs<bf16>>, SmallLinks>;
+
+constexpr std::size_t epoch = 20;
+void again(std::uint64_t i, train::Example& out) { counting(i % epoch, out); }
+
+template <class Model>
+std::vector<float> trained(const train::FitOptions& options) {
+  const auto model = make_small<Model>(false);
+  train::fit(*model, again, options);
+  return parameters_of(*model);
+}
+
+struct Kept {
+  std::vector<float> parameters;
+  std::vector<std::string> said;
+};
+template <class Model>
+Kept trained(const train::FitOptions& options, train::FeatureOptions features) {
+  Kept kept;
+  features.tell = [&](const std::string& what) { kept.said.push_back(what); };
+  const auto model = make_small<Model>(false);
+  train::fit(*model, again, options, features);
+  kept.parameters = parameters_of(*model);
+  return kept;
+}
+
+}  // namespace
+
+TEST_CASE("features are kept if the run has more than one epoch, and the file goes when it has finished") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "features";
+  std::size_t during = 0;
+  train::FitOptions options = twelve_steps();
+  options.after_step = [&](std::size_t, double) { during += std::filesystem::exists(path); };
+  const Kept kept = trained<InPanels>(options, {.path = path, .examples = epoch});
+  CHECK(same_bits(kept.parameters, trained<InPanels>(twelve_steps())));
+  REQUIRE(kept.said.size() == 1);
+  CHECK_THAT(kept.said[0], Contains("kept in " + path + ": 2.4 epochs"));
+  CHECK(during == 12);
+  CHECK(!std::filesystem::exists(path));
+
+  const Kept left = trained<InPanels>(options, {.path = path, .examples = epoch, .leave = true});
+  CHECK(same_bits(left.parameters, kept.parameters));
+  CHECK(std::filesystem::exists(path));
+  std::filesystem::remove(path);
+
+  during = 0;
+  for (const std::size_t examples : {0u, 48u, 1000u}) {
+    const Kept none = trained<InPanels>(options, {.path = path, .examples = examples});
+    CHECK(same_bits(none.parameters, kept.parameters));
+    CHECK_THAT(none.said.at(0), Contains("not kept: no text comes twice"));
+  }
+  CHECK(during == 0);
+}
+
+TEST_CASE("an interrupted run leaves its file, and goes on with it to the same bits") {
+  const TemporaryFolder folder;
+  train::FitOptions options = twelve_steps();
+  options.checkpoint = folder / "run";
+  const train::FeatureOptions features{.path = folder / "features", .examples = epoch};
+  std::size_t steps = 0;
+  options.interrupted = [&] { return ++steps == 7; };
+  const Kept first = trained<InPanels>(options, features);
+  CHECK(std::filesystem::exists(features.path));
+  const Kept second = trained<InPanels>(options, features);
+  CHECK(same_bits(second.parameters, trained<InPanels>(twelve_steps())));
+  CHECK(!std::filesystem::exists(features.path));
+}
+
+TEST_CASE("of models that are not packed a run of one epoch has the bits of fit") {
+  const TemporaryFolder folder;
+  const Kept kept = trained<Composed>(twelve_steps(), {.path = folder / "features", .examples = 48});
+  const auto model = make_small<Composed>(false);
+  fit(*model, again, twelve_steps());
+  CHECK(same_bits(kept.parameters, parameters_of(*model)));
+}
+
+TEST_CASE("what has no features is trained without, and an empty path is refused") {
+  const auto model = fresh<Trained>();
+  std::string said;
+  train::FitOptions options = twelve_steps();
+  train::fit(*model, again, options, {.path = "features", .examples = epoch, .tell = [&](const auto& s) { said = s; }});
+  CHECK_THAT(said, Contains("not kept: an augment reads"));
+  CHECK(!std::filesystem::exists("features"));
+  const auto composed = make_small<InPanels>(false);
+  CHECK_THROWS_WITH(train::fit(*composed, again, options, train::FeatureOptions{.examples = epoch}),
+                    Contains("FeatureOptions::path is empty"));
+}
