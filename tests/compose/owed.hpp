@@ -43,6 +43,13 @@ inline void check_can_learn(Subject& s, const Arranged& a) {
   CHECK(moved >= s.links);
 }
 
+/// What the type says it trains is what it trains.
+inline void check_counted(Subject& s) {
+  std::size_t counted = 0;
+  for (const ParameterView& p : s.parameters()) counted += p.size;
+  CHECK(counted == s.trainable);
+}
+
 /// No token changes the logits of another text, nor those of its own text before it: not before the prompt's end, where
 /// a bridge reads the prompt at once. It does change those at its own place.
 inline void check_causal(const Subject& s, const Texts& texts, Arrangement how, std::uint64_t seed) {
@@ -180,7 +187,11 @@ void check_owed(bool starts_as_anchor = true) {
   const Texts texts = random_texts(4, 9, nn::Vocab<typename Model::spec>::extent, 5);
   for (const Arrangement how : {Arrangement::right, Arrangement::left, Arrangement::packed}) {
     const auto fresh = subject<Model>(false), s = subject<Model>(true);
-    if (starts_as_anchor) check_is_anchor(*fresh, arrange(texts, how));
+    check_counted(*fresh);
+    if (starts_as_anchor) {
+      check_is_anchor(*fresh, arrange(texts, how));
+      check_can_learn(*fresh, arrange(texts, how));
+    }
     check_owed(*s, *fresh, texts, how, 11);
     s->set_scales(0);
     check_is_anchor(*s, arrange(texts, how));

@@ -81,9 +81,7 @@ TEST_CASE("the compositions that are drawn have every kind, model and option") {
 void check_type(std::uint64_t type, MakeSubject make) {
   const auto s = make(type);
   INFO("composition " << type << "\n" << s->description());
-  std::size_t counted = 0;
-  for (const ParameterView& p : s->parameters()) counted += p.size;
-  CHECK(counted == s->trainable);
+  check_counted(*s);
   check_can_learn(*s, arrange(random_texts(3, longest_text, s->vocab, type), Arrangement::right));
   for (std::uint64_t run = 0; run < runs_per_type; ++run) {
     INFO("run " << run);
