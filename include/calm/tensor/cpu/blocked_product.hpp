@@ -68,7 +68,15 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
           right.make(j, end, k, d, made);
         else
           panels = right.panels(j, k);
-        multiply(there, end - j, d, block, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0);
+        NextRead next;
+        const auto reads = [&](std::size_t first, std::size_t at) {
+          return right.reads(first, std::min(cols.end, first + Right::columns), at, std::min(step, depth - at));
+        };
+        if (end < cols.end)
+          next = reads(end, k);
+        else if (k + d < depth)
+          next = reads(cols.begin, k + d);
+        multiply(there, end - j, d, block, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0, next);
       }
     }
   }
@@ -80,7 +88,8 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
 ///
 /// `left(row, rows, k, depth, to)` packs a block of the left side, `left_stride` from row to row. A right side says how
 /// many `columns` of it and how much of its `depth` are in hand at a time, and whether its panels are `made`: by
-/// `make(begin, end, k, depth, to)`; or else stand at `panels(column, k)`; from one to the next `stride()`.
+/// `make(begin, end, k, depth, to)`; or else stand at `panels(column, k)`; from one to the next `stride()`. What
+/// `reads(begin, end, k, depth)` names is fetched while the panels before are multiplied.
 template <class Word, class Sum, class Left, class Right>
 void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
                      const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {

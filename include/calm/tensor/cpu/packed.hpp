@@ -17,6 +17,7 @@ struct LeftRows {
 
   void operator()(std::size_t first, std::size_t rows, std::size_t k, std::size_t depth, WordOf<T>* to) const {
     for (std::size_t r = 0; r < rows; ++r) {
+      if (r + 2 < rows) prefetch_row(x + (first + r + 2) * row + k * numbers_in_word<T>, depth * sizeof(WordOf<T>));
       pack_row<T>(width, k * numbers_in_word<T>, depth, 1, x + (first + r) * row, to + r * left_stride<WordOf<T>>);
     }
   }
@@ -26,7 +27,7 @@ struct LeftRows {
 template <class T>
 struct PackedPanels {
   static constexpr bool made = false;
-  static constexpr std::size_t columns = static_cast<std::size_t>(-1) / 2, depth = block_depth<WordOf<T>>;
+  static constexpr std::size_t columns = 128, depth = block_depth<WordOf<T>>;
   const WordOf<T>* packed;
   std::size_t in;
 
@@ -34,13 +35,17 @@ struct PackedPanels {
   const WordOf<T>* panels(std::size_t column, std::size_t k) const {
     return packed + (column / panel_width * words_in<T>(in) + k) * panel_width;
   }
+  NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t words) const {
+    constexpr std::size_t row = panel_width * sizeof(WordOf<T>);
+    return {panels(begin, k), words * row, words_in<T>(in) * row, panels_in(end - begin)};
+  }
 };
 
 /// The same as the right side of dy · W: turned square by square.
 template <class T>
 struct TurnedPanels {
   static constexpr bool made = true;
-  static constexpr std::size_t columns = 128, depth = block_depth<WordOf<T>>;
+  static constexpr std::size_t columns = 64, depth = block_depth<WordOf<T>>;
   const WordOf<T>* packed;
   std::size_t in;
 
@@ -48,6 +53,12 @@ struct TurnedPanels {
   void make(std::size_t begin, std::size_t end, std::size_t k, std::size_t words, WordOf<T>* to) const {
     constexpr std::size_t n = numbers_in_word<T>;
     turn_panels<T>(in, begin, end, k * n, (words * n + panel_width - 1) / panel_width, packed, to, stride());
+  }
+  NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t words) const {
+    constexpr std::size_t n = numbers_in_word<T>, row = panel_width * sizeof(WordOf<T>);
+    const std::size_t first = k * n / panel_width, panel = words_in<T>(in) * panel_width;
+    return {packed + first * panel + begin / n * panel_width, words_in<T>(end - begin) * row, panel * sizeof(WordOf<T>),
+            panels_in(words * n)};
   }
 };
 static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % panel_width == 0, "squares are whole");

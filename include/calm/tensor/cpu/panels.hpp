@@ -13,9 +13,10 @@
 #include <type_traits>
 #include <utility>
 
-#include "calm/tensor/cpu/block_product.hpp"  // transpose_in_registers
-#include "calm/tensor/cpu/cast.hpp"           // store_row
+#include "calm/tensor/cpu/cast.hpp"  // store_row
+#include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/cpu/tiles.hpp"
+#include "calm/tensor/cpu/transpose.hpp"
 
 namespace calm::kernel {
 
@@ -38,6 +39,11 @@ constexpr std::size_t packed_words(std::size_t out, std::size_t in) {
 
 namespace detail {
 
+/// Rows of a matrix lie apart: the processor does not foresee where the next one begins.
+inline void prefetch_row(const void* from, std::size_t bytes) {
+  for (std::size_t b = 0; b < bytes; b += 64) __builtin_prefetch(static_cast<const char*>(from) + b);
+}
+
 /// Numbers [first, first + depth words) of a row of `n` as words; zeros behind its end. They are of type T already, or
 /// float that is rounded to it; then T is bf16. Only numbers that are not rounded are multiplied by `alpha`.
 template <class T, class X>
@@ -52,48 +58,6 @@ void pack_row(std::size_t n, std::size_t first, std::size_t depth, Accumulator<T
     for (std::size_t i = 0; i < there; ++i) numbers[i] = alpha * row[first + i];
   }
   std::fill(numbers + there, numbers + depth * numbers_in_word<T>, T{});
-}
-
-template <class Bits>
-struct Unchanged {
-  template <class V>
-  static void change(V&) {}
-};
-/// Of two rows of two bf16 each, those off the diagonal change places.
-template <class Bits>
-struct SwapPairs {
-  template <class V>
-  static void change(V& v) {
-    v = (v & 0xffff00000000ffffu) | ((v << 16) & 0x0000ffff00000000u) | ((v >> 16) & 0x00000000ffff0000u);
-  }
-};
-
-/// y[c, r] = x[r, c] for words of 4 or 8 bytes, each changed by `Rule`.
-template <class Bits, template <class> class Rule = Unchanged>
-void transpose(std::size_t rows, std::size_t cols, const void* from, std::size_t x_row, void* to, std::size_t y_row) {
-  constexpr std::size_t n = Lanes<Bits>::count;
-  const auto* x = static_cast<const Bits*>(from);
-  auto* y = static_cast<Bits*>(to);
-  const std::size_t whole_rows = rows / n * n, whole_cols = cols / n * n;
-  for (std::size_t r = 0; r < whole_rows; r += n) {
-    for (std::size_t c = 0; c < whole_cols; c += n) {
-      typename Lanes<Bits>::type square[n];
-      for (std::size_t i = 0; i < n; ++i) {
-        square[i] = Lanes<Bits>::load(x + (r + i) * x_row + c);
-        Rule<Bits>::change(square[i]);
-      }
-      transpose_in_registers<n / 2>(square);
-      for (std::size_t i = 0; i < n; ++i) Lanes<Bits>::store(square[i], y + (c + i) * y_row + r);
-    }
-  }
-  const auto each = [&](std::size_t r, std::size_t c) {
-    Bits v = x[r * x_row + c];
-    Rule<Bits>::change(v);
-    y[c * y_row + r] = v;
-  };
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) each(r, c);
-  }
 }
 
 template <class Word>
@@ -149,10 +113,6 @@ void turn_panels(std::size_t in, std::size_t begin, std::size_t end, std::size_t
       const std::size_t k = column / n, there = std::min(side, depth - k);
       const WordOf<T>* x = row + k * panel_width;
       WordOf<T>* y = to + (column - begin) / panel_width * stride + p * square;
-      if (p + 1 < panels) {  // what comes next lies far away
-        const auto* next = reinterpret_cast<const char*>(x + depth * panel_width);
-        for (std::size_t b = 0; b < square * sizeof(WordOf<T>); b += 64) __builtin_prefetch(next + b);
-      }
       if (there < side) std::fill_n(y, square, WordOf<T>{});
       if constexpr (n == 2)
         detail::transpose<std::uint64_t, detail::SwapPairs>(there, side, x, side, y, side);

@@ -19,8 +19,10 @@ struct StridedLeft {
 
   void operator()(std::size_t first, std::size_t rows, std::size_t k, std::size_t depth, T* to) const {
     if (!transposed) {
-      for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t r = 0; r < rows; ++r) {
+        if (r + 2 < rows) prefetch_row(a + (first + r + 2) * stride + k, depth * sizeof(T));
         pack_row<T>(all, k, depth, alpha, a + (first + r) * stride, to + r * left_stride<T>);
+      }
       return;
     }
     transpose<BitsOf<T>>(depth, rows, a + k * stride + first, stride, to, left_stride<T>);
@@ -34,12 +36,16 @@ struct StridedLeft {
 template <class T>
 struct StridedRight {
   static constexpr bool made = true;
-  static constexpr std::size_t columns = 128, depth = block_depth<T>;
+  static constexpr std::size_t columns = 64, depth = block_depth<T>;
   const T* b;
   std::size_t row;  // from row to row of B
   bool transposed;
 
   std::size_t stride() const { return depth * panel_width; }
+  NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t rows) const {
+    if (transposed) return {b + begin * row + k, rows * sizeof(T), row * sizeof(T), end - begin};
+    return {b + k * row + begin, (end - begin) * sizeof(T), row * sizeof(T), rows};
+  }
   void make(std::size_t begin, std::size_t end, std::size_t k, std::size_t rows, T* to) const {
     for (std::size_t j = begin; j < end; j += panel_width, to += stride()) {
       const std::size_t there = std::min(panel_width, end - j);

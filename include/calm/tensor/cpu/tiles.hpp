@@ -27,10 +27,16 @@ inline constexpr std::size_t block_depth = 2560 / sizeof(Word);
 template <class Word>
 inline constexpr std::size_t left_stride = (2560 + 64) / sizeof(Word);
 
-/// c = a · b (+ c if `add`) for panels b, `b_panel` words from one to the next.
+/// Memory that is read next: `pieces` of so many bytes, `stride` bytes from one to the next.
+struct NextRead {
+  const void* at = nullptr;
+  std::size_t bytes = 0, stride = 0, pieces = 0;
+};
+
+/// c = a · b (+ c if `add`) for panels b, `b_panel` words from one to the next. `next` is fetched meanwhile.
 template <class Word, class Sum>
 using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a, const Word* b,
-                              std::size_t b_panel, Sum* c, std::size_t c_row, bool add);
+                              std::size_t b_panel, Sum* c, std::size_t c_row, bool add, const NextRead& next);
 
 }  // namespace calm::kernel
 
