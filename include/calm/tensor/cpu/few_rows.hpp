@@ -37,11 +37,13 @@ template <class A, class W>
 
 /// Keeps v in a register: GCC would read it from memory again in each product, and those reads are the bottleneck.
 template <class V>
-[[gnu::always_inline]] inline void hold(V& v) {
+[[gnu::always_inline]] inline void hold([[maybe_unused]] V& v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
 #elif defined(__x86_64__)
   asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
 #endif
 }
 

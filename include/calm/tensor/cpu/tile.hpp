@@ -7,7 +7,12 @@
 namespace calm::kernel::CALM_TILES {
 
 inline constexpr std::size_t register_bytes = CALM_TILE_BYTES;
-inline constexpr std::size_t most_rows = register_bytes == 64 ? 12 : register_bytes == 32 ? 6 : 4;  // of a tile
+#if defined(__aarch64__)
+inline constexpr std::size_t registers = 32;
+#else
+inline constexpr std::size_t registers = register_bytes == 64 ? 32 : 16;
+#endif
+inline constexpr std::size_t most_rows = registers == 32 ? 12 : register_bytes == 32 ? 6 : 4;  // of a tile
 inline constexpr std::size_t ahead = 32;  // rows of a panel between what is read and what is fetched
 
 template <class Sum>
@@ -38,11 +43,15 @@ struct WidenedPairs {
   }
 };
 
-#if CALM_TILE_BYTES == 64
-/// The same by the processor's own instruction (AVX512_BF16), written out so that it compiles without -mavx512bf16.
+#if CALM_TILE_BYTES == 64 || defined(__aarch64__)
+/// The same by the processor's own instruction (AVX512_BF16, FEAT_BF16), written out so that it compiles without a flag.
 struct DotPairs : WidenedPairs {
   [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
+#if defined(__aarch64__)
+    asm(".arch_extension bf16\n\tbfdot %0.4s, %1.8h, %2.8h" : "+w"(s) : "w"(left), "w"(right));
+#else
     asm("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(left), "v"(right));
+#endif
   }
 };
 #endif
@@ -77,6 +86,8 @@ template <class V, class T>
 #else
   asm("" : "+x"(to));
 #endif
+#elif defined(__aarch64__)
+  asm("" : "+w"(to));
 #endif
 }
 

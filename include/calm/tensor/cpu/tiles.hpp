@@ -7,6 +7,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "calm/tensor/cpu/block_product.hpp"  // vector_bytes
 #include "calm/tensor/dtype.hpp"
 
@@ -121,6 +125,10 @@ PanelProduct<Word, SumOf<Word>> fastest_product() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     return &avx2::multiply_panels<std::conditional_t<pairs, avx2::WidenedPairs, avx2::Plain<SumOf<Word>>>>;
 #endif
+#elif defined(__aarch64__) && defined(__linux__)
+  if constexpr (pairs) {
+    if (getauxval(AT_HWCAP2) & HWCAP2_BF16) return &native::multiply_panels<native::DotPairs>;
+  }
 #endif
   return &native::multiply_panels<std::conditional_t<pairs, native::WidenedPairs, native::Plain<SumOf<Word>>>>;
 }
