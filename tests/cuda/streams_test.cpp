@@ -7,6 +7,7 @@
 #include "calm/tensor.hpp"
 #include "calm/tensor/beside.hpp"
 #include "calm/tensor/cuda/products.hpp"
+#include "calm/tensor/cuda/profile.hpp"
 #include "calm/tensor/cuda/streams.hpp"
 #include "cuda/both.hpp"
 
@@ -71,6 +72,21 @@ TEST_CASE("cuda streams: what would not happen again cannot be recorded") {
                       Catch::Contains("memory that the host writes"));
   REQUIRE_THROWS_WITH(made([&] { cuda::synchronize(); }), Catch::Contains("the host waits"));
   require_close("afterwards", on_host(x) + on_host(x), x + x);
+}
+
+TEST_CASE("cuda profile: launches are counted by kernel") {
+  const auto x = move_to<Cuda>(random_values<Row<Cpu>>(Shape<Batch, In>(3), 11));
+  cuda::start_profile();
+  (void)(gelu(x) + gelu(x));
+  const auto lines = cuda::end_profile();
+  (void)(gelu(x));
+  const auto launches_of = [&](const std::string& kernel) {
+    std::size_t launches = 0;
+    for (const auto& line : lines) launches += line.kernel == kernel ? line.launches : 0;
+    return launches;
+  };
+  REQUIRE(launches_of("activate") == 2);
+  REQUIRE(launches_of("add_scaled") == 1);
 }
 
 TEST_CASE("cuda products: TensorFloat32 rounds the operands, and only while it lives") {

@@ -21,6 +21,7 @@
 #include "calm/tensor/cuda/kernels.cuh"
 #include "calm/tensor/cuda/one_row.cuh"
 #include "calm/tensor/cuda/products.hpp"
+#include "calm/tensor/cuda/profile.hpp"
 #include "calm/tensor/cuda/streams.hpp"
 #include "calm/tensor/error.hpp"
 
@@ -103,7 +104,8 @@ struct Kept {
 };
 Kept beside;
 Kept* recording = nullptr;
-bool on_side = false;
+bool on_side = false, profiling = false;
+std::map<std::string, ProfileLine> profile;
 
 void perform(Launch f) {
   if (recording) {
@@ -124,10 +126,25 @@ void require_running(const char* what) {
 
 }  // namespace
 
-void launch(const char*, Launch f) {
+void launch(const char* kernel, Launch f) {
   const std::lock_guard lock(mutex);
+  if (profiling && !recording && !on_side) {
+    profile[kernel].kernel = kernel;
+    ++profile[kernel].launches;
+  }
   if (on_side) beside.launches.push_back(std::move(f));
   else perform(std::move(f));
+}
+
+void start_profile() {
+  profile.clear();
+  profiling = true;
+}
+std::vector<ProfileLine> end_profile() {
+  profiling = false;
+  std::vector<ProfileLine> lines;
+  for (const auto& entry : profile) lines.push_back(entry.second);
+  return lines;
 }
 
 void begin_beside() { on_side = true; }

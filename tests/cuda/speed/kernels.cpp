@@ -1,11 +1,10 @@
 // The kernels one by one, in the shapes of 8 texts of 2048 tokens of a model as wide as Gemma 2B, in bf16.
 
-#include <cuda_runtime.h>
-
 #include <cstddef>
 
 #include "calm/tensor.hpp"
 #include "measure.hpp"
+#include "values.hpp"
 
 namespace {
 
@@ -13,77 +12,12 @@ using calm::bf16;
 using calm::Cuda;
 using calm::Index;
 
-template <std::size_t N, int Tag = 0>
-struct Extent {
-  static constexpr std::size_t extent = N;
-};
-struct Any {
-  static constexpr std::size_t extent = calm::dynamic;
-};
-template <class T>
-using Flat = calm::Tensor<T, Cuda, Any>;
+using speed::Any;
+using speed::Flat;
+using speed::some;
 
-constexpr std::size_t tokens = 8 * 2048, hidden = 2048, inner = 16384, vocab = 256000;
+constexpr std::size_t tokens = 8 * 2048, hidden = 2048, vocab = 256000;
 constexpr double tera = 1e-12;
-
-/// Numbers that look random, so that the device switches as many transistors as it does in earnest.
-template <class T>
-Flat<T> some(std::size_t n) {
-  std::vector<T> values(std::min<std::size_t>(n, 1 << 20));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<T>(calm::random_uniform({1, 2}, i) - 0.5f);
-  }
-  Flat<T> x{calm::Shape<Any>(n)};
-  for (std::size_t at = 0; at < n; at += values.size()) {
-    calm::kernel::copy_from_host(Cuda{}, std::min(values.size(), n - at) * sizeof(T), values.data(),
-                                 x.mutable_data() + at);
-  }
-  return x;
-}
-
-double copy_ceiling() {
-  const std::size_t bytes = std::size_t{1} << 30;
-  auto from = some<float>(bytes / 4), to = some<float>(bytes / 4);
-  const double seconds = speed::seconds_of([&] {
-    cudaMemcpyAsync(to.mutable_data(), from.data(), bytes, cudaMemcpyDeviceToDevice, nullptr);
-    cudaStreamSynchronize(nullptr);
-  });
-  return speed::report("ceiling: copy of 1 GiB", seconds, 2 * static_cast<double>(bytes) * tera, "TB/s", 0);
-}
-
-double product(const char* name, calm::kernel::Op a_op, calm::kernel::Op b_op, std::size_t m, std::size_t n,
-               std::size_t k, double ceiling) {
-  const bool a_turned = a_op == calm::kernel::Op::transpose, b_turned = b_op == calm::kernel::Op::transpose;
-  const auto a = some<bf16>(m * k), b = some<bf16>(k * n);
-  auto c = some<bf16>(m * n);
-  const double seconds = speed::seconds_of([&] {
-    calm::kernel::gemm(Cuda{}, a_op, b_op, m, n, k, 1.0f, {a.data(), a_turned ? m : k}, {b.data(), b_turned ? k : n},
-                       false, {c.mutable_data(), n});
-  });
-  const double flops = 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-  return speed::report(name, seconds, flops * tera, "TFLOP/s", ceiling);
-}
-
-void products(double ceiling) {
-  using enum calm::kernel::Op;
-  product("x W^T, 2048 -> 16384", none, transpose, tokens, inner, hidden, ceiling);
-  product("x W^T, 16384 -> 2048", none, transpose, tokens, hidden, inner, ceiling);
-  product("x W^T, 2048 -> 2048", none, transpose, tokens, hidden, hidden, ceiling);
-  product("x W^T, 2048 -> 256", none, transpose, tokens, 256, hidden, ceiling);
-  product("dy W, 16384 -> 2048", none, none, tokens, hidden, inner, ceiling);
-  product("dy^T x, 2048 x 2048", transpose, none, hidden, hidden, tokens, ceiling);
-}
-
-void one_row(double ceiling) {
-  const auto w = some<bf16>(inner * hidden), x = some<bf16>(hidden);
-  auto y = some<bf16>(inner);
-  const double seconds = speed::seconds_of([&] {
-    using enum calm::kernel::Op;
-    calm::kernel::gemm(Cuda{}, none, transpose, 1, inner, hidden, 1.0f, {x.data(), hidden}, {w.data(), hidden}, false,
-                       {y.mutable_data(), inner});
-  });
-  speed::report("one row, 2048 -> 16384", seconds, 2.0 * inner * hidden * tera, "TB/s", ceiling);
-}
 
 /// Kernels bound by memory: `bytes` per element of tokens × hidden.
 template <class F>
@@ -116,6 +50,18 @@ void sweeps(double ceiling) {
     auto dw = w.clone();
     kernel::norm_weight_gradient<bf16>(d, tokens, hidden, x.data(), nullptr, s.data(), y.data(), dw.mutable_data());
   });
+  auto statistics = some<float>(2 * tokens);
+  sweep("layer_norm", 4, ceiling, [&] {
+    kernel::layer_norm(d, tokens, hidden, x.data(), w.data(), w.data(), 1e-5, to, statistics.mutable_data());
+  });
+  sweep("layer_norm_backward", 8, ceiling, [&] {
+    kernel::layer_norm_backward(d, tokens, hidden, x.data(), w.data(), statistics.data(), y.data(), to);
+  });
+  const auto table = some<float>(tokens * 256);
+  sweep("rope, heads of 256", 4, ceiling, [&] {
+    kernel::rope(d, tokens, hidden / 256, 256, 256, false, table.data(), x.data(), to);
+  });
+  sweep("sum_of_squares", 2, ceiling, [&] { (void)kernel::sum_of_squares<bf16>(d, n, x.data(), nullptr); });
   sweep("softmax", 4, ceiling, [&] { kernel::softmax(d, tokens, hidden, x.data(), to); });
   auto m = some<float>(n), v = Flat<float>::zeros(Shape<Any>(n)), master = some<float>(n);
   const kernel::AdamWStep<float> step{1, 0.9f, 0.999f, 1, 1e-3f, 1, 1e-8f};
@@ -162,14 +108,9 @@ void cross_entropy(double ceiling) {
 
 }  // namespace
 
-void measure_kernels() {
-  using enum calm::kernel::Op;
-  const double memory = copy_ceiling();
-  const double arithmetic = product("ceiling: bf16 product, 8192^3", none, transpose, 8192, 8192, 8192, 0);
-  products(arithmetic);
-  one_row(memory);
-  sweeps(memory);
-  cross_entropy(arithmetic);
+void measure_sweeps(double memory) { sweeps(memory); }
+void measure_cross_entropy(double arithmetic) { cross_entropy(arithmetic); }
+void measure_attention(double arithmetic) {
   attention<8, 1, 256>("attention, 8 heads of 256", "attention backward, 8 heads of 256", arithmetic);
   attention<16, 16, 128>("attention, 16 heads of 128", "attention backward, 16 heads of 128", arithmetic);
 }

@@ -6,9 +6,12 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "calm/compose.hpp"
+#include "calm/generate/token_step.hpp"
+#include "calm/tensor/cuda/profile.hpp"
 #include "calm/train/adamw.hpp"
 #include "calm/train/batch.hpp"
 #include "measure.hpp"
@@ -68,21 +71,35 @@ void fill(M& model) {
   });
 }
 
-void training(Model& model, std::size_t batch, double ceiling) {
-  const std::size_t time = 2048;
+calm::train::Batch<Cuda> texts_of(std::size_t batch, std::size_t time) {
   std::vector<calm::train::Example> examples(batch);
   for (std::size_t b = 0; b < batch; ++b) {
     for (std::size_t i = 0; i <= time; ++i) {
       examples[b].tokens.push_back(static_cast<calm::Index>(calm::random_below({5, b}, i, 256000)));
     }
   }
-  const auto made = calm::train::collate<Cuda>(examples);
+  return calm::train::collate<Cuda>(examples);
+}
+
+/// Where a step's time goes: the ten kernels that take most.
+void report_profile(const char* what) {
+  const auto lines = calm::cuda::end_profile();
+  double all = 0;
+  for (const auto& line : lines) all += line.milliseconds;
+  for (std::size_t i = 0; i < std::min<std::size_t>(lines.size(), 20); ++i) {
+    std::printf("{\"name\": \"%s: %s\", \"launches\": %zu, \"milliseconds\": %.3f, \"part\": %.3f}\n", what,
+                lines[i].kernel.c_str(), lines[i].launches, lines[i].milliseconds, lines[i].milliseconds / all);
+  }
+  std::fflush(stdout);
+}
+
+void training(Model& model, std::size_t batch, double ceiling) {
+  const std::size_t time = 2048;
+  const auto made = texts_of(batch, time);
   calm::train::AdamW<float, Cuda> optimizer(model);
   calm::Tape<Cuda> tape;
-  std::vector<double> seconds;
   double loss = 0;
-  for (int i = 0; i < 5; ++i) {
-    if (i == 2) calm::cuda::reset_peak();
+  const auto step = [&] {
     const auto begin = std::chrono::steady_clock::now();
     {
       const auto recording = tape.record();
@@ -94,46 +111,64 @@ void training(Model& model, std::size_t batch, double ceiling) {
     optimizer.step(1e-4);
     optimizer.zero_gradients();
     calm::cuda::synchronize();
-    if (i >= 2) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  for (int i = 0; i < 2; ++i) step();
+  calm::cuda::reset_peak();
+  std::vector<double> seconds;
+  for (int i = 0; i < 5; ++i) seconds.push_back(step());
   std::sort(seconds.begin(), seconds.end());
   const double tokens = static_cast<double>(batch * time), flops = calm::plan<Model>(batch, time).training_flops;
   char name[64];
   std::snprintf(name, sizeof(name), "training step, %zu texts of 2048", batch);
-  speed::report(name, seconds[1], flops * tokens * 1e-12, "TFLOP/s", ceiling);
+  speed::report(name, seconds[2], flops * tokens * 1e-12, "TFLOP/s", ceiling);
   std::printf("{\"name\": \"%s: memory\", \"peak_bytes\": %zu, \"loss\": %.5g}\n", name, calm::cuda::use().peak, loss);
-  std::fflush(stdout);
+  calm::cuda::start_profile();
+  step();
+  report_profile("in a step");
 }
 
+/// Each token's logits, one text, as the decoder asks for them.
 void decoding(Model& model, double ceiling) {
-  const auto caches = std::make_unique<typename Model::Caches>(model.make_caches(1, 256));
-  std::size_t place = 0;
-  const auto next = [&](std::size_t count) {
-    const calm::Index start = static_cast<calm::Index>(place), length = static_cast<calm::Index>(count);
-    auto layout = calm::nn::continue_at<Cuda>(std::span(&start, 1), std::span(&length, 1), count);
-    layout.prompt = calm::nn::Tokens<Cuda>::full(layout.position.shape(), 128);
-    const auto tokens = calm::nn::Tokens<Cuda>::full(layout.position.shape(), 7);
-    const auto last = calm::Tensor<calm::Index, Cuda, calm::Batch>::full(calm::Shape<calm::Batch>(1), length - 1);
-    (void)calm::on_host(model.next_logits(tokens, layout, last, *caches));
-    place += count;
-  };
-  next(128);
-  for (int i = 0; i < 8; ++i) next(1);
-  const auto begin = std::chrono::steady_clock::now();
-  for (int i = 0; i < 64; ++i) next(1);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 64;
+  const std::size_t prompt = 128, capacity = 512;
+  auto caches = std::make_unique<typename Model::Caches>(model.make_caches(1, capacity));
+  std::vector<calm::Index> text(prompt, 7);
+  const auto whole = calm::detail::Reading{text, 0, prompt};
+  (void)calm::detail::read_texts(model, std::span(&whole, 1), *caches);
   const auto plan = calm::plan<Model>(1, 256);
   const double bytes = static_cast<double>(plan.weights() + plan.folded);  // each weight once, the table of tokens too
-  speed::report("decoding, one text", seconds, bytes * 1e-12, "TB/s", ceiling);
+  const auto measure = [&](const char* name, std::size_t steps, const auto& read) {
+    const auto next = [&] {
+      text.push_back(7);
+      const calm::detail::Reading reading{std::span(text).last(1), text.size() - 1, prompt};
+      read(std::span(&reading, 1));
+    };
+    for (int i = 0; i < 8; ++i) next();
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < steps; ++i) next();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    speed::report(name, seconds / static_cast<double>(steps), bytes * 1e-12, "TB/s", ceiling);
+  };
+  measure("decoding, launch by launch", 32,
+          [&](auto readings) { (void)calm::detail::read_texts(model, readings, *caches); });
+  calm::detail::TokenStep<Model> step;
+  measure("decoding, one text", 128, [&](auto readings) { step.read(model, readings, *caches); });
+  std::printf("{\"name\": \"decoding is recorded\", \"value\": %s}\n", step.recorded() ? "true" : "false");
+  calm::cuda::start_profile();
+  const calm::detail::Reading reading{std::span(text).last(1), text.size() - 1, prompt};
+  (void)calm::detail::read_texts(model, std::span(&reading, 1), *caches);
+  report_profile("in a token");
+}
+
+std::unique_ptr<Model> make_model() {
+  auto model = std::make_unique<Model>();
+  fill(model->anchor);
+  fill(model->augment);
+  fill(*model);
+  return model;
 }
 
 }  // namespace
 
-void measure_composition(double memory, double arithmetic) {
-  const auto model = std::make_unique<Model>();
-  fill(model->anchor);
-  fill(model->augment);
-  fill(*model);
-  decoding(*model, memory);
-  for (const std::size_t batch : {1u, 2u, 8u}) training(*model, batch, arithmetic);
-}
+void measure_decoding(double memory) { decoding(*make_model(), memory); }
+void measure_training(std::size_t batch, double arithmetic) { training(*make_model(), batch, arithmetic); }

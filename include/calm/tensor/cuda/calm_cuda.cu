@@ -2,4 +2,5 @@
 #include "calm/tensor/cuda/device.cuh"
 #include "calm/tensor/cuda/kernels.cuh"
 #include "calm/tensor/cuda/products.cuh"
+#include "calm/tensor/cuda/profile.cuh"
 #include "calm/tensor/cuda/streams.cuh"

@@ -9,8 +9,10 @@
 #include <atomic>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "calm/tensor/cuda/kernels.hpp"
@@ -113,6 +115,11 @@ struct Context {
     });
   }
 
+  /// Launches so far, each with what was recorded behind it; null: nobody asks.
+  using Profile = std::vector<std::pair<std::string, cudaEvent_t>>;
+  std::unique_ptr<Profile> profile;
+  void mark(const std::string& kernel);
+
   void count_live(std::size_t bytes) {
     const std::size_t now = live.fetch_add(bytes) + bytes;
     std::size_t most = peak.load();
@@ -147,7 +154,9 @@ cudaStream_t stream() { return Context::get().stream(); }
 unsigned processors() { return Context::get().processors; }
 
 void launched(const char* kernel, std::size_t items) {
-  ++Context::get().launches;
+  Context& context = Context::get();
+  ++context.launches;
+  if (context.profile) context.mark(kernel);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) [[unlikely]]
     fail("launching " + std::string(kernel) + " on " + std::to_string(items) + " items", error);
 }

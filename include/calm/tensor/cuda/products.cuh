@@ -252,7 +252,9 @@ void multiply(const Product& p, A alpha, const T* a, const T* b, R* c) {
     }
   }
   check(m.run(plan, plan.algorithm, c), p.text());
-  ++Context::get().launches;
+  Context& context = Context::get();
+  ++context.launches;
+  if (context.profile) context.mark(p.text());
 }
 
 /// The largest power of two, up to 256, that divides all three addresses: the fast algorithms want 16 at least.
