@@ -1,6 +1,8 @@
 /// \file  Fresh parameters.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +11,7 @@
 
 #include "calm/nn/config.hpp"
 #include "calm/nn/module.hpp"
+#include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/philox.hpp"
 
 namespace calm::nn {
@@ -33,9 +36,16 @@ void assign_normal(P& parameter, RandomKey key, double deviation) {
   using T = typename P::tensor_type;
   OnDevice<T, Cpu> fresh{typename T::shape_type{}};
   auto* data = fresh.mutable_data();
-  for (std::size_t i = 0; i < fresh.size(); ++i) {
-    data[i] = static_cast<typename T::value_type>(static_cast<float>(deviation) * random_normal(key, i));
-  }
+  kernel::parallel_ranges(fresh.size(), 1 << 12, [=](std::size_t begin, std::size_t end) {
+    std::array<float, 256> normal;
+    for (std::size_t i = begin; i < end; i += normal.size()) {
+      const std::size_t n = std::min(normal.size(), end - i);
+      random_normals(key, i, n, normal.data());
+      for (std::size_t j = 0; j < n; ++j) {
+        data[i + j] = static_cast<typename T::value_type>(static_cast<float>(deviation) * normal[j]);
+      }
+    }
+  });
   parameter.assign(move_to<typename T::device>(std::move(fresh)));
 }
 

@@ -14,22 +14,14 @@ namespace calm::kernel {
 
 namespace detail {
 
-/// The four numbers of `random_bits` that come out of one block.
-constexpr PhiloxBlock random_block(RandomKey key, std::uint64_t block) {
-  return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                 static_cast<std::uint32_t>(key.stream), static_cast<std::uint32_t>(key.stream >> 32)},
-                {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)});
-}
-static_assert(random_block({3, 4}, 5)[2] == random_bits({3, 4}, 22));
-
 /// Calls f(i, kept) for i in [0, n); element i is kept if `random_uniform(key, i)` is at least p.
 template <class F>
 void with_mask(std::size_t n, float p, RandomKey key, const F& f) {
   parallel_ranges((n + 3) / 4, 1 << 11, [=](std::size_t begin, std::size_t end) {
     for (std::size_t block = begin; block < end; ++block) {
-      const PhiloxBlock bits = random_block(key, block);
+      const PhiloxBlock bits = calm::detail::random_block(key, block);
       const std::size_t first = 4 * block, some = std::min<std::size_t>(4, n - first);
-      for (std::size_t j = 0; j < some; ++j) f(first + j, static_cast<float>(bits[j] >> 8) * 0x1p-24f >= p);
+      for (std::size_t j = 0; j < some; ++j) f(first + j, calm::detail::uniform_of(bits[j]) >= p);
     }
   });
 }
