@@ -74,9 +74,8 @@ class Ops {
   double rms_norm_gradient() {
     repeat([&] {
       forward_norm(statistics_.data());
-      kernel::fill(Cpu{}, rows * width, T{}, dx_.data());
       kernel::rms_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), A(0), statistics_.data(), x_.data(),
-                                dx_.data());
+                                dx_.data(), false);
     });
     return sum(dx_);
   }
@@ -87,9 +86,8 @@ class Ops {
   double layer_norm_gradient() {
     repeat([&] {
       forward_layer_norm(statistics_.data());
-      kernel::fill(Cpu{}, rows * width, T{}, dx_.data());
       kernel::layer_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), statistics_.data(),
-                                  weight_rows_.data(), dx_.data());
+                                  weight_rows_.data(), dx_.data(), false);
     });
     return sum(dx_);
   }

@@ -44,12 +44,13 @@ void rms_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weig
   });
 }
 
-/// dx[r, c] += s · (g[c] - x[r, c] · s² · mean_k g[k] · x[r, k]), g = dy[r] · (weight + offset), s = inverse_rms[r]
+/// dx[r, c] = s · (g[c] - x[r, c] · s² · mean_k g[k] · x[r, k]) (+ dx[r, c] if `add`), g = dy[r] · (weight + offset),
+/// s = inverse_rms[r]
 template <class T, class Kept>
 void rms_norm_backward(Cpu, std::size_t rows, std::size_t cols, const Kept* x, const T* weight, Accumulator<T> offset,
-                       const Accumulator<T>* inverse_rms, const T* dy, T* dx) {
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, bool add = true) {
   using A = Accumulator<T>;
-  detail::with_scale(weight, offset, [=](auto scale) {
+  const auto run = [=](auto scale, auto before) {
     parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
       for (std::size_t r = begin; r < end; ++r) {
         const Kept* xr = x + r * cols;
@@ -59,10 +60,13 @@ void rms_norm_backward(Cpu, std::size_t rows, std::size_t cols, const Kept* x, c
         const A dot = detail::sum_of<A>(cols, [=](std::size_t c) { return A(dyr[c]) * scale(c) * A(xr[c]); });
         const A pull = dot * s * s / static_cast<A>(cols);
         for (std::size_t c = 0; c < cols; ++c) {
-          dxr[c] = static_cast<T>(A(dxr[c]) + s * (A(dyr[c]) * scale(c) - A(xr[c]) * pull));
+          dxr[c] = static_cast<T>(before(dxr[c]) + s * (A(dyr[c]) * scale(c) - A(xr[c]) * pull));
         }
       }
     });
+  };
+  detail::with_scale(weight, offset, [&](auto scale) {
+    detail::with_before<A>(add, [&](auto before) { run(scale, before); });
   });
 }
 
@@ -90,24 +94,29 @@ void layer_norm(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* we
   });
 }
 
-/// dx[r, c] += s · (g[c] - mean_k g[k] - n[c] · mean_k g[k] · n[k]), g = dy[r] · weight, n = (x[r] - mean[r]) · s
+/// dx[r, c] = s · (g[c] - mean_k g[k] - n[c] · mean_k g[k] · n[k]) (+ dx[r, c] if `add`), g = dy[r] · weight,
+/// n = (x[r] - mean[r]) · s
 template <class T>
 void layer_norm_backward(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* weight,
-                         const Accumulator<T>* statistics, const T* dy, T* dx) {
+                         const Accumulator<T>* statistics, const T* dy, T* dx, bool add = true) {
   using A = Accumulator<T>;
-  parallel_ranges(rows, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t end) {
+  const auto run = [=](auto before, std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
       const T *xr = x + r * cols, *dyr = dy + r * cols;
       T* dxr = dx + r * cols;
       const A mean = statistics[r], s = statistics[rows + r], n = static_cast<A>(cols);
-      const A sum = detail::sum_of<A>(cols, [=](std::size_t c) { return A(dyr[c]) * A(weight[c]); });
-      const A dot = detail::sum_of<A>(
-          cols, [=](std::size_t c) { return A(dyr[c]) * A(weight[c]) * (A(xr[c]) - mean) * s; });
+      const auto [sum, dot] = detail::sums_of<A>(
+          cols, [=](std::size_t c) { return A(dyr[c]) * A(weight[c]); },
+          [=](std::size_t c) { return A(dyr[c]) * A(weight[c]) * (A(xr[c]) - mean) * s; });
+      const A shift = sum / n, pull = dot / n;
       for (std::size_t c = 0; c < cols; ++c) {
         const A normal = (A(xr[c]) - mean) * s;
-        dxr[c] = static_cast<T>(A(dxr[c]) + s * (A(dyr[c]) * A(weight[c]) - (sum + normal * dot) / n));
+        dxr[c] = static_cast<T>(before(dxr[c]) + s * (A(dyr[c]) * A(weight[c]) - shift - normal * pull));
       }
     }
+  };
+  parallel_ranges(rows, detail::rows_per_thread(cols), [&](std::size_t begin, std::size_t end) {
+    detail::with_before<A>(add, [&](auto before) { run(before, begin, end); });
   });
 }
 

@@ -49,24 +49,27 @@ void rope(Cpu, std::size_t n, std::size_t heads, std::size_t width, std::size_t 
   });
 }
 
-/// dx[i, h] += dy[i, h] with its pairs turned back.
+/// dx[i, h] = dy[i, h] with its pairs turned back (+ dx[i, h] if `add`)
 template <class T>
 void rope_backward(Cpu, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
-                   const Accumulator<T>* table, const T* dy, T* dx) {
+                   const Accumulator<T>* table, const T* dy, T* dx, bool add = true) {
   using A = Accumulator<T>;
   const std::size_t half = turned / 2, step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
-  parallel_ranges(n, detail::rows_per_thread(heads * width), [=](std::size_t begin, std::size_t end) {
+  const auto run = [=](auto before, std::size_t begin, std::size_t end) {
     for (std::size_t head = begin * heads; head < end * heads; ++head) {
       const A *cosine = table + head / heads * width, *sine = cosine + width / 2;
       const T* from = dy + head * width;
       T* to = dx + head * width;
       for (std::size_t k = 0; k < half; ++k) {
         const A a = A(from[k * step]), b = A(from[k * step + other]);
-        to[k * step] = static_cast<T>(A(to[k * step]) + a * cosine[k] + b * sine[k]);
-        to[k * step + other] = static_cast<T>(A(to[k * step + other]) + b * cosine[k] - a * sine[k]);
+        to[k * step] = static_cast<T>(before(to[k * step]) + a * cosine[k] + b * sine[k]);
+        to[k * step + other] = static_cast<T>(before(to[k * step + other]) + b * cosine[k] - a * sine[k]);
       }
-      for (std::size_t c = turned; c < width; ++c) to[c] = static_cast<T>(A(to[c]) + A(from[c]));
+      for (std::size_t c = turned; c < width; ++c) to[c] = static_cast<T>(before(to[c]) + A(from[c]));
     }
+  };
+  parallel_ranges(n, detail::rows_per_thread(heads * width), [&](std::size_t begin, std::size_t end) {
+    detail::with_before<A>(add, [&](auto before) { run(before, begin, end); });
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "calm/tensor/cpu/parallel.hpp"
@@ -12,25 +13,40 @@ namespace calm::kernel {
 
 namespace detail {
 
-/// Σ f(i) for i in [0, n), in one fixed order: sixteen interleaved sums, so that it vectorises, folded into a double
-/// every 1024 elements, so that float loses little.
-template <class A, class F>
-A sum_of(std::size_t n, const F& f) {
-  constexpr std::size_t lanes = 16, block = 1024;
-  double total = 0;
+/// Σ f(i) for i in [0, n) and for each f, in one fixed order: sixteen interleaved sums, so that it vectorises, folded
+/// into a double every 1024 elements, so that float loses little.
+template <class A, class... F>
+std::array<A, sizeof...(F)> sums_of(std::size_t n, const F&... f) {
+  constexpr std::size_t lanes = 16, block = 1024, count = sizeof...(F);
+  double total[count] = {};
   for (std::size_t first = 0; first < n; first += block) {
     const std::size_t last = std::min(n, first + block), whole = first + (last - first) / lanes * lanes;
-    A lane[lanes] = {};
-    for (std::size_t i = first; i < whole; i += lanes) {
-      for (std::size_t j = 0; j < lanes; ++j) lane[j] += f(i + j);
+    A lane[count][lanes] = {};
+    const auto add = [&](std::size_t i, std::size_t there) {
+      std::size_t k = 0;
+      const auto to = [&](A* sum, const auto& g) {
+        for (std::size_t j = 0; j < there; ++j) sum[j] += g(i + j);
+      };
+      (to(lane[k++], f), ...);
+    };
+    for (std::size_t i = first; i < whole; i += lanes) add(i, lanes);
+    add(whole, last - whole);
+    for (std::size_t k = 0; k < count; ++k) {
+      for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+        for (std::size_t j = 0; j < half; ++j) lane[k][j] += lane[k][j + half];
+      }
+      total[k] += static_cast<double>(lane[k][0]);
     }
-    for (std::size_t i = whole; i < last; ++i) lane[i - whole] += f(i);
-    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-      for (std::size_t j = 0; j < half; ++j) lane[j] += lane[j + half];
-    }
-    total += static_cast<double>(lane[0]);
   }
-  return static_cast<A>(total);
+  std::array<A, count> sums;
+  for (std::size_t k = 0; k < count; ++k) sums[k] = static_cast<A>(total[k]);
+  return sums;
+}
+
+/// The same of one.
+template <class A, class F>
+A sum_of(std::size_t n, const F& f) {
+  return sums_of<A>(n, f)[0];
 }
 
 /// The largest of `n` > 0 numbers, in sixteen interleaved runs, so that it vectorises.
@@ -45,6 +61,15 @@ A largest(std::size_t n, const A* x) {
   }
   for (; i < n; ++i) top[0] = std::max(top[0], x[i]);
   return *std::max_element(top, top + lanes);
+}
+
+/// Calls f(before), before(y) being what stood in y if `add`, else 0.
+template <class A, class F>
+void with_before(bool add, const F& f) {
+  if (add)
+    f([](auto y) { return A(y); });
+  else
+    f([](auto) { return A(0); });
 }
 
 /// How many rows of `cols` elements are enough work for a thread.

@@ -63,7 +63,11 @@ struct RmsNormNode {
   void backward(Tape<Device>& tape, Slot out) {
     constexpr std::size_t cols = LastAxisOf<X>::extent;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedX) {
+    if constexpr (NeedX && std::is_same_v<Device, Cpu>) {
+      const auto dx = tape.template target<T>(x_slot);
+      kernel::rms_norm_backward(Device{}, rows_of(x), cols, x.data(), weight.data(), offset, inverse_rms.data(), dy,
+                                dx.data, dx.adds);
+    } else if constexpr (NeedX) {
       kernel::rms_norm_backward(Device{}, rows_of(x), cols, x.data(), weight.data(), offset, inverse_rms.data(), dy,
                                 tape.template gradient<T>(x_slot));
     }
@@ -124,7 +128,11 @@ struct LayerNormNode {
   void backward(Tape<Device>& tape, Slot out) {
     constexpr std::size_t cols = LastAxisOf<X>::extent;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedX) {
+    if constexpr (NeedX && std::is_same_v<Device, Cpu>) {
+      const auto dx = tape.template target<T>(x_slot);
+      kernel::layer_norm_backward(Device{}, rows, cols, x.data(), weight.data(), statistics.data(), dy, dx.data,
+                                  dx.adds);
+    } else if constexpr (NeedX) {
       kernel::layer_norm_backward(Device{}, rows, cols, x.data(), weight.data(), statistics.data(), dy,
                                   tape.template gradient<T>(x_slot));
     }
