@@ -83,8 +83,8 @@ TEST_CASE("packed models compute what the models do that hold the same numbers")
   CHECK(difference(same.logits, expected.logits) < 1e-6);
   CHECK(difference(same.gradients, expected.gradients) < 1e-5);
   const auto packed = make_small<Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>>(true);
-  const Run near = run(*packed);  // activations are rounded to 8 bits as they enter a product
-  CHECK(difference(near.logits, expected.logits) < 0.01);
+  const Run near = run(*packed);  // activations are rounded to 8 bits as they enter a product, also in attention
+  CHECK(difference(near.logits, expected.logits) < 0.02);
   CHECK(difference(near.logits, expected.logits) > 1e-4);
   CHECK(difference(near.gradients, expected.gradients) < 0.03);
   CHECK(std::abs(near.loss - expected.loss) < 0.01f);
@@ -102,5 +102,5 @@ TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
     const auto logits = m->next_logits(one, layout, Tensor<Index, Cpu, Batch>::from(Shape<Batch>(1), {0}), caches);
     steps.insert(steps.end(), logits.data(), logits.data() + logits.size());
   }
-  CHECK(difference(steps, {value(whole).data(), value(whole).data() + value(whole).size()}) < 0.01);
+  CHECK(difference(steps, {value(whole).data(), value(whole).data() + value(whole).size()}) < 0.03);
 }

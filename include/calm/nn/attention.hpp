@@ -81,8 +81,8 @@ struct SelfAttention {
   }
 
  private:
-  static constexpr AttentionOptions<Heads<S>::extent> options{.scale = S::config.query_scale,
-                                                              .softcap = S::config.attention_softcap};
+  static constexpr AttentionOptions<Heads<S>::extent, RoundedBy<Mode>> options{
+      .scale = S::config.query_scale, .softcap = S::config.attention_softcap};
 
   template <class X, class N>
   static auto normalised(const X& x, const N& norm) {

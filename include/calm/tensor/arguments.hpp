@@ -58,6 +58,10 @@ struct AttentionRule {
   const Index* hole_end = nullptr;
 };
 
+/// A rule by which the operands of products may be rounded to `R`; where they are not, the rule is the same.
+template <class A, class R>
+struct RoundedRule : AttentionRule<A> {};
+
 /// The numbers of one AdamW step, in the type `A` of its arithmetic.
 template <class A>
 struct AdamWStep {

@@ -69,6 +69,21 @@ concept PackedMatrix = detail::is_packed<std::remove_cvref_t<W>>;
 template <class Stored>
 struct FrozenAs {};
 
+namespace detail {
+template <class Mode>
+struct RoundedBy {
+  using type = void;
+};
+template <>
+struct RoundedBy<FrozenAs<bf16>> {
+  using type = bf16;
+};
+}  // namespace detail
+
+/// What a product with matrices of `Mode` rounds its other operand to; void: it rounds nothing.
+template <class Mode>
+using RoundedBy = typename detail::RoundedBy<Mode>::type;
+
 /// Whether no parameter of `Mode` has a gradient.
 template <class Mode>
 inline constexpr bool is_frozen_mode = std::is_same_v<Mode, Frozen>;

@@ -23,7 +23,8 @@ using Bounds = KeyIntervals<Cpu>::Bounds;
 
 // A gradient that nobody needs has no slot.
 template <bool Q, bool K, bool V>
-using Node = calm::detail::AttentionNode<Queries, Keys, calm::detail::NoSink, Q, K, V, false>;
+using Node = calm::detail::AttentionNode<Queries, Keys, calm::detail::NoSink, calm::detail::AttentionForm<double, 4>, Q,
+                                         K, V, false>;
 static_assert(sizeof(Node<true, true, true>) == sizeof(Node<true, false, false>) + sizeof(std::size_t));
 static_assert(sizeof(Node<true, false, false>) == sizeof(Node<false, false, true>));
 

@@ -18,6 +18,13 @@ namespace detail {
 /// So many keys make a part, however many threads there are: the bits do not depend on that.
 inline constexpr std::size_t keys_of_part = 256;
 
+template <class T, class A>
+void pack(std::size_t rows, std::size_t width, std::size_t stride, const T* x, A* y) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t c = 0; c < width; ++c) y[r * width + c] = static_cast<A>(x[r * stride + c]);
+  }
+}
+
 /// The softmax of each head over one part of its keys.   [heads, parts]
 template <class A>
 struct PartOfKeys {
@@ -35,7 +42,6 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
   const KeyBounds before{all.begin, all.hole() > 0 ? all.hole_begin : all.end, all.center};
   const KeyBounds behind{all.hole_end, all.hole() > 0 ? all.end : 0, all.center + static_cast<Index>(all.hole())};
   RunningSoftmax<A> soft[rows_in_tile];
-  std::fill_n(soft, n, RunningSoftmax<A>{-std::numeric_limits<A>::infinity(), 0});
   for (std::size_t r = 0; r < n; ++r) std::fill_n(result.y + r * row, width, A(0));
   for (const KeyBounds& keys : {before, behind}) {
     const std::size_t end = std::min(keys.end, last);
@@ -47,7 +53,7 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
       multiply_few_rows(n, 0, range.hi, width, q, width, k + at, stride, s, key_block);
       for (std::size_t r = 0; r < n; ++r) {
         score_block(rule, head + r, keys, j0, range, s + r * key_block);
-        weigh(range, width, s + r * key_block, soft[r], result.y + r * row);
+        weigh(A(1), width, s + r * key_block, soft[r], result.y + r * row);
       }
       if constexpr (std::is_same_v<T, A>) {
         add_product(n, width, range.hi, {s, key_block, 1}, v + at, stride, result.y, row);
@@ -58,8 +64,9 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
     }
   }
   for (std::size_t r = 0; r < n; ++r) {
-    result.lse[r * parts] = soft[r].top + std::log(soft[r].sum);
-    for (std::size_t c = 0; c < width && soft[r].sum > 0; ++c) result.y[r * row + c] /= soft[r].sum;
+    const A sum = soft[r].total();
+    result.lse[r * parts] = soft[r].top + std::log(sum);
+    for (std::size_t c = 0; c < width && sum > 0; ++c) result.y[r * row + c] /= sum;
   }
 }
 

@@ -49,17 +49,18 @@ void parallel_ranges(std::size_t n, std::size_t grain, const F& f) {
   for (std::size_t p = 0; p < parts; ++p) call(p, n * p / parts, n * (p + 1) / parts);
 }
 
-/// Calls f(i) for every i in [0, n), handing out single indices as threads come free; for items of unequal cost.
+/// Calls f(thread, i) for every i in [0, n), handing out single indices as threads come free; for items of unequal cost.
+/// thread < threads(), and no two calls with the same one run at a time.
 template <class F>
 void parallel_items(std::size_t n, const F& f) {
 #ifdef _OPENMP
   if (threads() > 1 && n > 1) {
 #pragma omp parallel for schedule(dynamic, 1)
-    for (std::size_t i = 0; i < n; ++i) f(i);
+    for (std::size_t i = 0; i < n; ++i) f(static_cast<std::size_t>(omp_get_thread_num()), i);
     return;
   }
 #endif
-  for (std::size_t i = 0; i < n; ++i) f(i);
+  for (std::size_t i = 0; i < n; ++i) f(0, i);
 }
 
 }  // namespace calm::kernel

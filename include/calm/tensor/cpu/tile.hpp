@@ -225,4 +225,22 @@ void multiply_panels(std::size_t rows, std::size_t cols, std::size_t depth, cons
 
 }  // namespace calm::kernel::CALM_TILES
 
+#include "calm/tensor/cpu/block_tile.hpp"
+
+namespace calm::kernel::CALM_TILES {
+
+/// The products that this instruction set has, by the rule of their words.
+struct Set {
+  template <class Rule>
+  static auto panels(Rule) {
+    return &multiply_panels<Rule>;
+  }
+  template <class Rule>
+  static auto blocks(Rule) {
+    return &multiply_block<Rule>;
+  }
+};
+
+}  // namespace calm::kernel::CALM_TILES
+
 #endif

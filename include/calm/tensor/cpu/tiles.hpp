@@ -37,6 +37,11 @@ struct NextRead {
   std::size_t bytes = 0, stride = 0, pieces = 0;
 };
 
+/// c = a · b (+ c if `add`) for blocks in the nearest cache. rows: a multiple of 8; cols: of whole cache lines
+template <class Word, class Sum>
+using BlockProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, detail::Strided<Word> a,
+                              const Word* b, std::size_t b_row, Sum* c, std::size_t c_row, bool add);
+
 /// c = a · b (+ c if `add`) for panels b, `b_panel` words from one to the next. `next` is fetched meanwhile.
 template <class Word, class Sum>
 using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a, const Word* b,
@@ -107,30 +112,40 @@ inline bool has_avx512() {
 }
 #endif
 
-/// The product of words that this processor makes fastest.
-template <class Word>
-PanelProduct<Word, SumOf<Word>> fastest_product() {
+/// `pick(set, rule)` for the instruction set, and the rule by which it multiplies words, that are this processor's
+/// fastest.
+template <class Word, class Pick>
+auto of_fastest(const Pick& pick) {
   constexpr bool pairs = std::is_same_v<Word, Pair>;
 #if defined(__AVX512F__)
   if constexpr (pairs) {
-    if (__builtin_cpu_supports("avx512bf16")) return &native::multiply_panels<native::DotPairs>;
+    if (__builtin_cpu_supports("avx512bf16")) return pick(native::Set{}, native::DotPairs{});
   }
 #elif defined(__x86_64__)
   if constexpr (pairs) {
-    if (__builtin_cpu_supports("avx512bf16")) return &avx512::multiply_panels<avx512::DotPairs>;
+    if (__builtin_cpu_supports("avx512bf16")) return pick(avx512::Set{}, avx512::DotPairs{});
   }
   if (has_avx512())
-    return &avx512::multiply_panels<std::conditional_t<pairs, avx512::WidenedPairs, avx512::Plain<SumOf<Word>>>>;
+    return pick(avx512::Set{}, std::conditional_t<pairs, avx512::WidenedPairs, avx512::Plain<SumOf<Word>>>{});
 #if !defined(__AVX2__) || !defined(__FMA__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return &avx2::multiply_panels<std::conditional_t<pairs, avx2::WidenedPairs, avx2::Plain<SumOf<Word>>>>;
+    return pick(avx2::Set{}, std::conditional_t<pairs, avx2::WidenedPairs, avx2::Plain<SumOf<Word>>>{});
 #endif
 #elif defined(__aarch64__) && defined(__linux__)
   if constexpr (pairs) {
-    if (getauxval(AT_HWCAP2) & HWCAP2_BF16) return &native::multiply_panels<native::DotPairs>;
+    if (getauxval(AT_HWCAP2) & HWCAP2_BF16) return pick(native::Set{}, native::DotPairs{});
   }
 #endif
-  return &native::multiply_panels<std::conditional_t<pairs, native::WidenedPairs, native::Plain<SumOf<Word>>>>;
+  return pick(native::Set{}, std::conditional_t<pairs, native::WidenedPairs, native::Plain<SumOf<Word>>>{});
+}
+
+template <class Word>
+PanelProduct<Word, SumOf<Word>> fastest_product() {
+  return of_fastest<Word>([](auto set, auto rule) -> PanelProduct<Word, SumOf<Word>> { return set.panels(rule); });
+}
+template <class Word>
+BlockProduct<Word, SumOf<Word>> fastest_block_product() {
+  return of_fastest<Word>([](auto set, auto rule) -> BlockProduct<Word, SumOf<Word>> { return set.blocks(rule); });
 }
 
 }  // namespace calm::kernel

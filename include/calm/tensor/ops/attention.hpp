@@ -31,8 +31,9 @@ struct KeyIntervals {
   Bounds hole_begin = {}, hole_end = {};
 };
 
-/// How scores are formed.
-template <std::size_t Heads>
+/// How scores are formed. `Rounded`: the type to which operands of products are rounded where that is faster, bf16 in
+/// models whose matrices are; void: none is.
+template <std::size_t Heads, class Rounded = void>
 struct AttentionOptions {
   double scale = 0;                     ///< what q·k is multiplied by; 0: 1 / sqrt(width of a head)
   double softcap = 0;                   ///< scores s become softcap · tanh(s / softcap) (Gemma 2); 0: as they are
@@ -41,10 +42,12 @@ struct AttentionOptions {
 
 /// Whether `attention(q, k, v)` is defined.
 template <class Q, class K, class V>
-concept Attendable = same_kind<ValueOf<Q>, ValueOf<K>> && same_kind<ValueOf<Q>, ValueOf<V>> &&
-                     std::is_same_v<ValueOf<K>, ValueOf<V>> && ValueOf<Q>::rank == 4 && ValueOf<K>::rank == 4 &&
-                     LastAxisOf<ValueOf<Q>>::extent == LastAxisOf<ValueOf<K>>::extent &&
-                     AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0;
+concept Attendable =
+    same_kind<ValueOf<Q>, ValueOf<K>> && same_kind<ValueOf<Q>, ValueOf<V>> && std::is_same_v<ValueOf<K>, ValueOf<V>> &&
+        ValueOf<Q>::rank == 4 &&
+    ValueOf<K>::rank == 4 &&
+    LastAxisOf<ValueOf<Q>>::extent ==
+        LastAxisOf<ValueOf<K>>::extent&& AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0;
 
 namespace detail {
 
@@ -67,14 +70,16 @@ constexpr bool is_sink_of() {
     return std::is_same_v<ValueOf<S>, Tensor<typename Q::value_type, typename Q::device, AxisOf<Q, 2>>>;
 }
 
-template <class T, std::size_t Heads>
+template <class T, std::size_t Heads, class Rounded = void>
 struct AttentionForm {
   using A = Accumulator<T>;
+  static constexpr bool rounded = std::is_same_v<T, float> && std::is_same_v<Rounded, bf16>;
+  using Rule = std::conditional_t<rounded, kernel::RoundedRule<A, Rounded>, kernel::AttentionRule<A>>;
   std::array<A, Heads> slope{};
   A scale, softcap;
   bool biased = false;
 
-  AttentionForm(const AttentionOptions<Heads>& options, std::size_t width)
+  AttentionForm(const AttentionOptions<Heads, Rounded>& options, std::size_t width)
       : scale(static_cast<A>(options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(width)))),
         softcap(static_cast<A>(options.softcap)) {
     for (std::size_t h = 0; h < Heads; ++h) {
@@ -83,9 +88,14 @@ struct AttentionForm {
     }
   }
   template <class Device>
-  kernel::AttentionRule<A> rule(const KeyIntervals<Device>& mask) const {
-    return {mask.begin.data(), mask.end.data(), mask.center.data(), biased ? slope.data() : nullptr, scale, softcap,
-            mask.hole_begin.data(), mask.hole_end.data()};
+  Rule rule(const KeyIntervals<Device>& mask) const {
+    const kernel::AttentionRule<A> exact{
+        mask.begin.data(), mask.end.data(),        mask.center.data(),  biased ? slope.data() : nullptr, scale,
+        softcap,           mask.hole_begin.data(), mask.hole_end.data()};
+    if constexpr (rounded)
+      return {exact};
+    else
+      return exact;
   }
 };
 
@@ -94,7 +104,8 @@ kernel::AttentionExtents attention_extents(const Q& q, const K& k) {
   return {q.extent(0), q.extent(1), k.extent(1), q.extent(2), k.extent(2), q.extent(3)};
 }
 
-template <class Q, class K, class Sink, bool NeedQ, bool NeedK, bool NeedV, bool NeedSink, bool WithLse = false>
+template <class Q, class K, class Sink, class Form, bool NeedQ, bool NeedK, bool NeedV, bool NeedSink,
+          bool WithLse = false>
 struct AttentionNode {
   using T = typename Q::value_type;
   using Device = typename Q::device;
@@ -106,7 +117,7 @@ struct AttentionNode {
   Q out;
   Storage<Device> lse;
   KeyIntervals<Device> mask;
-  AttentionForm<T, AxisOf<Q, 2>::extent> form;
+  Form form;
   [[no_unique_address]] Sink sink;
   [[no_unique_address]] KeepIf<NeedQ, Slot, 0> q_slot;
   [[no_unique_address]] KeepIf<NeedK, Slot, 1> k_slot;
@@ -161,23 +172,26 @@ auto record_attention(Tape<typename In::device>* tape, In out, Leading<In> lse, 
 }
 
 /// `attention`, with the log-sum-exp of each query as a second result if `WithLse`.
-template <bool WithLse, class Q, class K, class V, class Sink>
+template <bool WithLse, class Q, class K, class V, class Rounded, class Sink>
 auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
-            const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options, const Sink& sink) {
+            const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent, Rounded>& options, const Sink& sink) {
   using In = ValueOf<Q>;
   using T = typename In::value_type;
   using Device = typename In::device;
   require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() && mask.end.extent(0) == value(q).extent(0) &&
               mask.end.extent(1) == value(q).extent(1),
           [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
-  const AttentionForm<T, AxisOf<In, 2>::extent> form(options, LastAxisOf<In>::extent);
+  using Form = AttentionForm<T, AxisOf<In, 2>::extent, Rounded>;
+  const Form form(options, LastAxisOf<In>::extent);
   const kernel::AttentionExtents e = attention_extents(value(q), value(k));
   In out(value(q).shape());
   constexpr bool with_sink = !std::is_same_v<Sink, NoSink>;
   constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
   auto* tape = [&] {
-    if constexpr (with_sink) return tape_of(q, k, v, sink);
-    else return tape_of(q, k, v);
+    if constexpr (with_sink)
+      return tape_of(q, k, v, sink);
+    else
+      return tape_of(q, k, v);
   }();
   const T* sink_data = nullptr;
   if constexpr (with_sink) sink_data = value(sink).data();
@@ -201,14 +215,23 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
     kernel::attention_lse(Device{}, e, lse_data, lse.mutable_data());
   }
   if constexpr (tracked) {
-    using Node = AttentionNode<In, ValueOf<K>, decltype(sink_value(sink)), is_var<Q>, is_var<K>, is_var<V>,
+    using Node = AttentionNode<In, ValueOf<K>, decltype(sink_value(sink)), Form, is_var<Q>, is_var<K>, is_var<V>,
                                is_var<Sink>, WithLse>;
     return record_attention<WithLse>(tape, out, lse, [&](Slot lse_slot) {
       Slot sink_slot = 0;
       if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
-      return Node{value(q), value(k), value(v), out, sums, mask, form, sink_value(sink),
-                  decltype(Node::q_slot)(slot_of(q)), decltype(Node::k_slot)(slot_of(k)),
-                  decltype(Node::v_slot)(slot_of(v)), decltype(Node::sink_slot)(sink_slot),
+      return Node{value(q),
+                  value(k),
+                  value(v),
+                  out,
+                  sums,
+                  mask,
+                  form,
+                  sink_value(sink),
+                  decltype(Node::q_slot)(slot_of(q)),
+                  decltype(Node::k_slot)(slot_of(k)),
+                  decltype(Node::v_slot)(slot_of(v)),
+                  decltype(Node::sink_slot)(sink_slot),
                   decltype(Node::lse_slot)(lse_slot)};
     });
   } else if constexpr (WithLse) {
@@ -227,9 +250,9 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
 ///
 /// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
 /// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).
-template <Operand Q, Operand K, Operand V, class Sink = detail::NoSink>
+template <Operand Q, Operand K, Operand V, class Rounded = void, class Sink = detail::NoSink>
 auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
-               const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}, const Sink& sink = {}) {
+               const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent, Rounded>& options = {}, const Sink& sink = {}) {
   detail::check_attention<ValueOf<Q>, ValueOf<K>, ValueOf<V>, Sink>();
   if constexpr (Attendable<Q, K, V>) return detail::attend<false>(q, k, v, mask, options, sink);
 }
@@ -238,9 +261,9 @@ auto attention(const Q& q, const K& k, const V& v, const KeyIntervals<typename V
 /// one softmax (`share`): a pair of [Batch, Time, Heads, Width] and [Batch, Time, Heads].
 ///
 /// A query that sees no key has the log-sum-exp -∞. Both results are differentiable.
-template <Operand Q, Operand K, Operand V>
+template <Operand Q, Operand K, Operand V, class Rounded = void>
 auto attention_with_lse(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
-                        const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent>& options = {}) {
+                        const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent, Rounded>& options = {}) {
   detail::check_attention<ValueOf<Q>, ValueOf<K>, ValueOf<V>, detail::NoSink>();
   if constexpr (Attendable<Q, K, V>) return detail::attend<true>(q, k, v, mask, options, detail::NoSink{});
 }
