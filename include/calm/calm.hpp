@@ -8,6 +8,6 @@
 #include "calm/tensor.hpp"
 #include "calm/text.hpp"
 #include "calm/train.hpp"
-#include "calm/train/feature_cache.hpp"
+#include "calm/train/fit_features.hpp"
 #include "calm/train/jsonl_stream.hpp"
 #include "calm/version.hpp"

@@ -13,7 +13,7 @@ TEST_CASE("a run goes on with what it was begun with and with nothing else") {
   programs::ComposeSettings s;
   s.data = folder / "data.jsonl";
   const auto check = [&](const char* links) {
-    programs::require_same_run(folder / "run.json", programs::run_record(s, links, "plain"));
+    programs::require_same_run(folder / "run.json", programs::run_record(s, links, "plain", "BF16"));
   };
   check("0:1");
   check("0:1");

@@ -154,4 +154,21 @@ TEMPLATE_TEST_CASE("training and decoding have the same bits on any number of th
   }
 }
 
+TEST_CASE("a loop within a parallel region, or of little work, takes no threads") {
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(4);
+  CHECK(kernel::parts_of(100, 10) == 4);
+  CHECK(kernel::parts_of(100, 60) == 1);
+  std::size_t parts = 0, sum = 0;
+#pragma omp parallel num_threads(2) reduction(+ : parts, sum)
+  {
+    parts += kernel::parts_of(100, 10);
+    kernel::parallel_ranges(100, 10, [&](std::size_t begin, std::size_t end) { sum += end - begin; });
+    kernel::parallel_items(3, [&](std::size_t i) { sum += i; });
+  }
+  CHECK(parts == 2);
+  CHECK(sum == 2 * 103);
+  omp_set_num_threads(before);
+}
+
 #endif

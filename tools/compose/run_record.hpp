@@ -13,12 +13,13 @@
 namespace calm::programs {
 
 /// What decides each step of a run. How many steps there are does not, but for the learning rate's end.
-inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::string& links,
-                                         const std::string& bridge) {
+inline nlohmann::ordered_json run_record(const ComposeSettings& s, const std::string& links, const std::string& bridge,
+                                         const std::string& dtype) {
   return {{"anchor", s.anchor},
           {"augment", s.random_augment ? "of random weights, shaped as " + s.augment : s.augment},
           {"links", links},
           {"bridge", bridge},
+          {"frozen_matrices", dtype},
           {"data", s.data},
           {"data_bytes", std::filesystem::file_size(s.data)},
           {"held_out", s.held_out},

@@ -100,6 +100,11 @@ class Session {
   static constexpr std::size_t context =
       own_tokenizer ? Model::spec::config.context : std::min(Model::spec::config.context, augment_context);
 
+  /// How the frozen matrices are kept.
+  static std::string frozen_as() {
+    return []<class Stored>(FrozenAs<Stored>) { return dtype_name<Stored>; }(typename Model::anchor_type::mode{});
+  }
+
   /// The same with an augment that knows nothing, in a folder within.
   static ComposeSettings control_of(ComposeSettings s) {
     s.random_augment = true;
@@ -114,8 +119,9 @@ class Session {
       for (const char* name : {"/run", "/run.json", "/metrics.jsonl", "/features"}) fs::remove_all(s_.out + name);
     }
     fs::create_directories(s_.out);
-    require_same_run(s_.out + "/run.json", run_record(s_, calm::detail::links_text<typename Branch::map>(),
-                                                      calm::detail::options_text<typename Branch::bridge_type>()));
+    require_same_run(s_.out + "/run.json",
+                     run_record(s_, calm::detail::links_text<typename Branch::map>(),
+                                calm::detail::options_text<typename Branch::bridge_type>(), frozen_as()));
     model_.initialise_bridges(s_.seed);
     const train::FitResult result = fit(data);
     std::cout << (result.finished ? s_.random_augment ? "control   " : "trained   " : "interrupted behind step ");
