@@ -99,7 +99,7 @@ TEST_CASE("what has no features is trained without, and an empty path is refused
   std::string said;
   train::FitOptions options = twelve_steps();
   train::fit(*model, again, options, {.path = "features", .examples = epoch, .tell = [&](const auto& s) { said = s; }});
-  CHECK_THAT(said, Contains("not kept: an augment reads"));
+  CHECK_THAT(said, Contains("not kept: the model is no composition"));
   CHECK(!std::filesystem::exists("features"));
   const auto composed = make_small<InPanels>(false);
   CHECK_THROWS_WITH(train::fit(*composed, again, options, train::FeatureOptions{.examples = epoch}),

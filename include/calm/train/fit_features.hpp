@@ -31,6 +31,18 @@ concept HasFeatures = requires { typename Model::Features; } && std::is_same_v<t
 
 namespace detail {
 
+template <class Model>
+constexpr const char* why_no_features() {
+  if constexpr (!requires { typename Model::Features; })
+    return "the model is no composition";
+  else if constexpr (!std::is_same_v<typename Model::device, Cpu>)
+    return "the models are not on the host";
+  else if constexpr (!reads_one_way<Model>)
+    return "an augment reads the anchor's states, which training changes";
+  else
+    return "an augment has a tokenizer of its own";
+}
+
 /// The tokens of an epoch, from up to 256 of its examples.
 template <class Stream>
 std::uint64_t estimated_tokens(Stream& stream, std::uint64_t examples) {
@@ -57,7 +69,7 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options, const Feat
     if (features.tell) features.tell(what);
   };
   if constexpr (!HasFeatures<Model>) {
-    tell("not kept: an augment reads the anchor's states, or tokens of its own, or this is no composition on the host");
+    tell(std::string("not kept: ").append(detail::why_no_features<Model>()));
     return fit(model, std::move(stream), options);
   } else {
     calm::detail::require(!features.path.empty(), [] {
