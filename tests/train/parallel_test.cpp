@@ -164,7 +164,7 @@ TEST_CASE("a loop within a parallel region, or of little work, takes no threads"
   {
     parts += kernel::parts_of(100, 10);
     kernel::parallel_ranges(100, 10, [&](std::size_t begin, std::size_t end) { sum += end - begin; });
-    kernel::parallel_items(3, [&](std::size_t i) { sum += i; });
+    kernel::parallel_items(3, [&](std::size_t, std::size_t i) { sum += i; });
   }
   CHECK(parts == 2);
   CHECK(sum == 2 * 103);
