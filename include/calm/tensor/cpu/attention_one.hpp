@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
 #include "calm/tensor/cpu/few_rows.hpp"
@@ -32,42 +33,114 @@ struct PartOfKeys {
   A* lse;  ///< [heads, parts]: the log of what it divides by; -∞ without keys
 };
 
-/// The queries q [n, width] of a few heads that share a key head, from `head` on, against keys [first, last) of text b.
-template <class T, class A>
+/// So many keys before they are read, their rows are asked for: each is a few cache lines far from the next, a step
+/// that no processor guesses.
+inline constexpr std::size_t keys_ahead = 16;
+
+template <class C>
+[[gnu::always_inline]] inline void fetch(std::size_t width, const C* row) {
+  const auto* from = reinterpret_cast<const char*>(row);
+  for (std::size_t i = 0; i < width * sizeof(C); i += 64) __builtin_prefetch(from + i);
+}
+
+/// s[r, j] = q[r] · k[j] for `Rows` queries and `keys` keys, behind which there are `more`. Their values v are fetched.
+template <std::size_t Rows, class A, class C>
+void score_keys(std::size_t keys, std::size_t more, std::size_t width, const A* q, const C* k, const C* v,
+                std::size_t stride, A* s) {
+  for (std::size_t j = 0; j < keys; j += 4) {
+    const std::size_t n = std::min<std::size_t>(4, keys - j);
+    for (std::size_t i = j; i < j + n; ++i) {
+      fetch(width, v + i * stride);
+      if (i + keys_ahead < keys + more) fetch(width, k + (i + keys_ahead) * stride);
+    }
+    if (n == 4) {
+      dot_tile<Rows, 4>(width, q, width, k + j * stride, stride, s + j, key_block);
+    } else {
+      for (std::size_t i = j; i < keys; ++i)
+        dot_tile<Rows, 1>(width, q, width, k + i * stride, stride, s + i, key_block);
+    }
+  }
+}
+
+/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns.
+template <std::size_t Rows, std::size_t Vectors, class A, class C>
+[[gnu::always_inline]] inline void add_columns(std::size_t keys, const A* s, const C* v, std::size_t stride, A* y,
+                                               std::size_t y_row) {
+  using L = Lanes<A>;
+  [&]<std::size_t... R, std::size_t... J>(std::index_sequence<R...>, std::index_sequence<J...>) {
+    typename L::type sum[Rows][Vectors];
+    const auto load_row = [&](std::size_t r) { ((sum[r][J] = L::load(y + r * y_row + J * L::count)), ...); };
+    (load_row(R), ...);
+    for (std::size_t j = 0; j < keys; ++j) {
+      const typename L::type value[] = {load_lanes<A>(v + j * stride + J * L::count)...};
+      const auto add_row = [&](std::size_t r) {
+        const A weight = s[r * key_block + j];
+        ((sum[r][J] += weight * value[J]), ...);
+      };
+      (add_row(R), ...);
+    }
+    const auto store_row = [&](std::size_t r) { (L::store(sum[r][J], y + r * y_row + J * L::count), ...); };
+    (store_row(R), ...);
+  }
+  (std::make_index_sequence<Rows>{}, std::make_index_sequence<Vectors>{});
+}
+
+template <std::size_t Rows, class A, class C>
+void add_values(std::size_t keys, std::size_t width, const A* s, const C* v, std::size_t stride, A* y,
+                std::size_t y_row) {
+  constexpr std::size_t lanes = Lanes<A>::count, wide = vectors_in_tile * lanes;
+  std::size_t c = 0;
+  for (; c + wide <= width; c += wide) add_columns<Rows, vectors_in_tile>(keys, s, v + c, stride, y + c, y_row);
+  for (; c + lanes <= width; c += lanes) add_columns<Rows, 1>(keys, s, v + c, stride, y + c, y_row);
+  for (; c < width; ++c) {
+    for (std::size_t r = 0; r < Rows; ++r) {
+      for (std::size_t j = 0; j < keys; ++j)
+        y[r * y_row + c] += s[r * key_block + j] * static_cast<A>(v[j * stride + c]);
+    }
+  }
+}
+
+/// The queries q [Rows, width] of a few heads that share a key head, from `head` on, against keys [first, last) of text
+/// b.
+template <std::size_t Rows, class C, class A>
 void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t b, std::size_t head,
-                 std::size_t n, std::size_t first, std::size_t last, const A* q, const T* k, const T* v,
-                 std::size_t parts, PartOfKeys<A> result, A* scratch) {
+                 std::size_t first, std::size_t last, const A* q, const C* k, const C* v, std::size_t parts,
+                 PartOfKeys<A> result) {
   const std::size_t width = e.width, stride = e.kv_heads * width, row = parts * width;
   const KeyBounds all = bounds_of(rule, e.keys, b);
   const KeyBounds before{all.begin, all.hole() > 0 ? all.hole_begin : all.end, all.center};
   const KeyBounds behind{all.hole_end, all.hole() > 0 ? all.end : 0, all.center + static_cast<Index>(all.hole())};
-  RunningSoftmax<A> soft[rows_in_tile];
-  for (std::size_t r = 0; r < n; ++r) std::fill_n(result.y + r * row, width, A(0));
+  RunningSoftmax<A> soft[Rows];
+  for (std::size_t r = 0; r < Rows; ++r) std::fill_n(result.y + r * row, width, A(0));
   for (const KeyBounds& keys : {before, behind}) {
     const std::size_t end = std::min(keys.end, last);
     for (std::size_t j0 = std::max(keys.begin, first); j0 < end; j0 += key_block) {
       BlockRange range;
       range.hi = std::min(key_block, end - j0);
       const std::size_t at = (b * e.keys + j0) * stride + head / (e.heads / e.kv_heads) * width;
-      A s[rows_in_tile * key_block];
-      multiply_few_rows(n, 0, range.hi, width, q, width, k + at, stride, s, key_block);
-      for (std::size_t r = 0; r < n; ++r) {
+      A s[Rows * key_block];
+      score_keys<Rows>(range.hi, end - j0 - range.hi, width, q, k + at, v + at, stride, s);
+      for (std::size_t r = 0; r < Rows; ++r) {
         score_block(rule, head + r, keys, j0, range, s + r * key_block);
         weigh(A(1), width, s + r * key_block, soft[r], result.y + r * row);
       }
-      if constexpr (std::is_same_v<T, A>) {
-        add_product(n, width, range.hi, {s, key_block, 1}, v + at, stride, result.y, row);
-      } else {
-        pack(range.hi, width, stride, v + at, scratch);
-        add_product<A>(n, width, range.hi, {s, key_block, 1}, scratch, width, result.y, row);
-      }
+      add_values<Rows>(range.hi, width, s, v + at, stride, result.y, row);
     }
   }
-  for (std::size_t r = 0; r < n; ++r) {
+  for (std::size_t r = 0; r < Rows; ++r) {
     const A sum = soft[r].total();
     result.lse[r * parts] = soft[r].top + std::log(sum);
     for (std::size_t c = 0; c < width && sum > 0; ++c) result.y[r * row + c] /= sum;
   }
+}
+
+/// Calls f with n, which is 1 to rows_in_tile, as a constant.
+template <class F>
+void with_rows(std::size_t n, const F& f) {
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    ((n == I + 1 ? f(std::integral_constant<std::size_t, I + 1>{}) : void()), ...);
+  }
+  (std::make_index_sequence<rows_in_tile>{});
 }
 
 /// One softmax over all parts of one head, and a sink (null: none). Returns the log of what it divides by.
@@ -90,36 +163,36 @@ A join_parts(std::size_t parts, std::size_t width, PartOfKeys<A> of, const T* si
 
 }  // namespace detail
 
-/// As `attention`, for e.queries = 1.
-template <class T>
-void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const T* k,
-                      const T* v, const T* sink, T* out, Accumulator<T>* lse) {
+/// As `attention`, for e.queries = 1. Keys and values may be kept in another type than the queries.
+template <class T, class C>
+void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const C* k,
+                      const C* v, const T* sink, T* out, Accumulator<T>* lse) {
   using A = Accumulator<T>;
   using detail::keys_of_part, detail::rows_in_tile;
   std::size_t last = 1;
   for (std::size_t b = 0; b < e.batch; ++b) last = std::max(last, detail::bounds_of(rule, e.keys, b).end);
   const std::size_t parts = (last + keys_of_part - 1) / keys_of_part, heads = e.batch * e.heads;
   const std::size_t group = e.heads / e.kv_heads, tiles = (group + rows_in_tile - 1) / rows_in_tile;
-  const std::size_t items = e.batch * e.kv_heads * tiles * parts, scratch = detail::key_block * e.width;
-  const bool widened = !std::is_same_v<T, A>;
-  const Storage<Cpu> memory(
-      (heads * parts * (e.width + 1) + widened * (heads + parts_of(items, 2) * detail::key_block) * e.width) *
-      sizeof(A));
+  const std::size_t items = e.batch * e.kv_heads * tiles * parts;
+  constexpr bool widened = !std::is_same_v<T, A>;
+  const Storage<Cpu> memory((heads * parts * (e.width + 1) + widened * heads * e.width) * sizeof(A));
   auto* const y = static_cast<A*>(memory.data());
-  A *const sums = y + heads * parts * e.width, *const wide = sums + heads * parts, *const work = wide + heads * e.width;
+  A *const sums = y + heads * parts * e.width, *const wide = sums + heads * parts;
   const A* queries;
-  if constexpr (std::is_same_v<T, A>)
-    queries = q;
-  else
+  if constexpr (widened)
     queries = wide, detail::pack(heads, e.width, e.width, q, wide);
-  parallel_ranges(items, 2, [&](std::size_t thread, std::size_t begin, std::size_t end) {
+  else
+    queries = q;
+  parallel_ranges(items, 2, [&](std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) {
       const std::size_t part = item % parts, tile = item / parts % tiles, kv_head = item / parts / tiles;
       const std::size_t at = kv_head * group + tile * rows_in_tile;  // of the heads of all texts
-      detail::attend_part(e, rule, at / e.heads, at % e.heads, std::min(rows_in_tile, group - tile * rows_in_tile),
-                          part * keys_of_part, (part + 1) * keys_of_part, queries + at * e.width, k, v, parts,
-                          detail::PartOfKeys<A>{y + (at * parts + part) * e.width, sums + at * parts + part},
-                          work + thread * scratch);
+      const auto attend = [&]<std::size_t Rows>(std::integral_constant<std::size_t, Rows>) {
+        detail::attend_part<Rows>(e, rule, at / e.heads, at % e.heads, part * keys_of_part, (part + 1) * keys_of_part,
+                                  queries + at * e.width, k, v, parts,
+                                  detail::PartOfKeys<A>{y + (at * parts + part) * e.width, sums + at * parts + part});
+      };
+      detail::with_rows(std::min(rows_in_tile, group - tile * rows_in_tile), attend);
     }
   });
   for (std::size_t h = 0; h < heads; ++h) {
