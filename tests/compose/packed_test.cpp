@@ -90,17 +90,35 @@ TEST_CASE("packed models compute what the models do that hold the same numbers")
   CHECK(std::abs(near.loss - expected.loss) < 0.01f);
 }
 
-TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
-  const auto m = make_small<Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>>(true);
-  const auto tokens = random_tokens(1, 8, 4);
-  const auto whole = m->logits(tokens, nn::pad_right<Cpu>(std::vector<Index>{8}, 8));
-  auto caches = m->make_caches(1, 8);
+/// The logits of text 0 of `random_tokens(1, 24, 4)`, token by token.
+template <class Model>
+std::vector<float> in_steps(const Model& m) {
+  const auto tokens = random_tokens(1, 24, 4);
+  auto caches = m.make_caches(1, 24);
   std::vector<float> steps;
-  for (std::size_t t = 0; t < 8; ++t) {
+  for (std::size_t t = 0; t < 24; ++t) {
     const auto one = nn::Tokens<Cpu>::from(Shape<Batch, Time>(1, 1), {tokens[t]});
     const auto layout = nn::continue_at<Cpu>(std::vector<Index>{static_cast<Index>(t)}, std::vector<Index>{1}, 1);
-    const auto logits = m->next_logits(one, layout, Tensor<Index, Cpu, Batch>::from(Shape<Batch>(1), {0}), caches);
+    const auto logits = m.next_logits(one, layout, Tensor<Index, Cpu, Batch>::from(Shape<Batch>(1), {0}), caches);
     steps.insert(steps.end(), logits.data(), logits.data() + logits.size());
   }
-  CHECK(difference(steps, {value(whole).data(), value(whole).data() + value(whole).size()}) < 0.03);
+  return steps;
+}
+template <class Model>
+std::vector<float> in_one_pass(const Model& m) {
+  const auto logits = m.logits(random_tokens(1, 24, 4), nn::pad_right<Cpu>(std::vector<Index>{24}, 24));
+  return {value(logits).data(), value(logits).data() + value(logits).size()};
+}
+
+TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
+  const auto plain = make_small<Composed<float, Frozen, Frozen>>(true);
+  round_matrices(*plain);
+  const auto exact = make_small<Composed<float, FrozenAs<float>, FrozenAs<float>>>(true);
+  round_matrices(*exact);
+  const auto packed = make_small<Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>>(true);
+  const auto expected = in_one_pass(*plain);
+  CHECK(difference(in_steps(*exact), expected) < 1e-6);
+  // Keys and values are kept in bf16 as well, two roundings more than the activations that enter a product.
+  printf("%g %g %g\n", difference(in_one_pass(*packed), expected), difference(in_steps(*packed), expected), difference(in_steps(*packed), in_one_pass(*packed)));
+  CHECK(difference(in_steps(*packed), expected) < 2 * difference(in_one_pass(*packed), expected));
 }

@@ -64,7 +64,8 @@ struct Branch {
   using augment_spec = typename augment_type::spec;
   using bridge_type =
       typename detail::BridgeOf<typename Anchor::spec, augment_spec, value_type, device, options>::type;
-  using Keeping = detail::Keeping<bridge_type, value_type, device, nn::Hidden<augment_spec>>;
+  using Keeping =
+      detail::Keeping<bridge_type, value_type, typename augment_type::mode, device, nn::Hidden<augment_spec>>;
   static constexpr std::size_t trainable_parameters = links * bridge_type::parameter_count;
   /// Under the other masks a position reads the augment's state of later ones, so what is kept of a prefix depends on
   /// the whole prompt and serves no other text.

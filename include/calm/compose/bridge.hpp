@@ -74,8 +74,9 @@ struct Bridge {
   using NormKeys = nn::Norm<Width, nn::NormKind::rms, T, Device, Mode>;
   using Weights = Parameter<Mode, Tensor<T, Device, MixedLayers<config.mix>>>;
   using Gate = detail::GateParameters<config.gate, nn::Hidden<Anchor>, Head, T, Device, Mode>;
-  /// Projected keys and values of every augment position so far.
-  using Cache = nn::KeyValueCache<T, Device, Source, KeyHead, Width>;
+  /// Projected keys and values of every augment position so far, kept in `Stored`.
+  template <class Stored>
+  using Cache = nn::KeyValueCache<Stored, Device, Source, KeyHead, Width>;
 
   static constexpr std::size_t parameter_count =
       Project::parameter_count + Query::parameter_count + 2 * Key::parameter_count + Out::parameter_count +
@@ -158,8 +159,8 @@ struct Bridge {
   }
 
   /// Puts the keys and values of new augment states into `cache`.
-  template <class A>
-  void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache& cache) const {
+  template <class A, class Stored>
+  void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache<Stored>& cache) const {
     const auto n = combined(a);
     cache.put(value(normalised_keys(split<KeyWide, KeyHead, Width>(folded.keys(n)))),
               value(split<KeyWide, KeyHead, Width>(folded.values(n))), layout);
@@ -185,8 +186,9 @@ struct Bridge {
     return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k_proj(p))),
                      split<KeyWide, KeyHead, Width>(v_proj(p)));
   }
-  auto keys_and_values(const Cache& cache) const {
-    using Cached = Var<typename Cache::Rows>;
+  template <class Stored>
+  auto keys_and_values(const Cache<Stored>& cache) const {
+    using Cached = Var<typename Cache<Stored>::Rows>;
     return std::pair(Cached{cache.keys()}, Cached{cache.values()});
   }
 

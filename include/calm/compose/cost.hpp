@@ -124,7 +124,8 @@ struct BridgeCost {
     return over_parameters([](std::size_t n) { return copies * pooled_bytes(n * sizeof(Moment)); });
   }
   static constexpr std::size_t cache(std::size_t batch, std::size_t capacity) {
-    return 2 * pooled_bytes(batch * capacity * keys * sizeof(T));
+    using Mode = typename B::augment_type::mode;
+    return 2 * pooled_bytes(batch * capacity * keys * sizeof(typename CachedAs<T, Mode>::type));
   }
   static constexpr std::size_t folded() {
     return 2 * nn::linear_bytes<T, Frozen>(augment, keys, c.bias);

@@ -177,7 +177,8 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
   using back_bridge_type = typename detail::BridgeOf<typename Base::augment_spec, anchor_spec,
                                                      typename Base::value_type, device, BackOptions>::type;
   using BackKeeping =
-      detail::Keeping<back_bridge_type, typename Base::value_type, device, nn::Hidden<anchor_spec>>;
+      detail::Keeping<back_bridge_type, typename Base::value_type, typename Anchor::mode, device,
+                      nn::Hidden<anchor_spec>>;
   static constexpr std::size_t trainable_parameters =
       Base::trainable_parameters + backs * back_bridge_type::parameter_count;
 

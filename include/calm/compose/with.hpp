@@ -76,15 +76,15 @@ constexpr std::size_t mix_of() {
 }
 
 /// What a bridge of options `Options` keeps of an augment's states when decoding, and how it is asked: the library's own
-/// bridges keep keys and values, those of a user the states as they are.
-template <class BridgeType, class T, class Device, class Hidden>
+/// bridges keep keys and values, as those of a model of `Mode` are; those of a user the states as they are.
+template <class BridgeType, class T, class Mode, class Device, class Hidden>
 struct Keeping {
-  static constexpr bool projected = requires { typename BridgeType::Cache; };
+  static constexpr bool projected = requires { typename BridgeType::Folded; };
   struct Nothing {};
 
   static auto cache_type() {
     if constexpr (projected)
-      return std::type_identity<typename BridgeType::Cache>{};
+      return std::type_identity<typename BridgeType::template Cache<typename CachedAs<T, Mode>::type>>{};
     else
       return std::type_identity<nn::TokenRows<T, Device, Source, Hidden>>{};
   }

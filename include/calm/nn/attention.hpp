@@ -27,7 +27,7 @@ struct SelfAttention {
   using Key = Linear<Hidden<S>, Keys<S>, T, Device, Mode, bias>;
   using Output = Linear<Queries<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
   using HeadNorm = Norm<HeadWidth<S>, S::config.norm, T, Device, Mode>;
-  using Cache = KeyValueCache<T, Device, Time, KeyHeads<S>, HeadWidth<S>>;
+  using Cache = KeyValueCache<typename CachedAs<T, Mode>::type, Device, Time, KeyHeads<S>, HeadWidth<S>>;
   static constexpr std::size_t parameter_count =
       Query::parameter_count + 2 * Key::parameter_count + Output::parameter_count +
       (normed ? 2 * HeadNorm::parameter_count : 0);

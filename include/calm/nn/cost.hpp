@@ -96,7 +96,7 @@ struct BlockCost {
            linear_bytes<T, Mode>(inner, hidden, c.bias);
   }
   static constexpr std::size_t cache(std::size_t batch, std::size_t capacity) {
-    return 2 * pooled_bytes(batch * capacity * keys * element);
+    return 2 * pooled_bytes(batch * capacity * keys * sizeof(typename CachedAs<T, Mode>::type));
   }
   /// What a norm keeps of its input.
   static constexpr std::size_t norm_input(std::size_t tokens, std::size_t width = hidden, std::size_t norms = 1) {

@@ -106,6 +106,17 @@ class PackedParameter {
   Packed<Stored, X> packed_;
 };
 
+/// What keys and values of a model in `T` are kept in while it decodes: one whose matrices are kept in bf16 keeps these
+/// so, too, since there are as many of them to read.
+template <class T, class Mode>
+struct CachedAs {
+  using type = T;
+};
+template <>
+struct CachedAs<float, FrozenAs<bf16>> {
+  using type = bf16;
+};
+
 namespace detail {
 
 template <class Stored, class T, class Device, Axis Out, Axis In>

@@ -81,8 +81,7 @@ template <std::size_t Rows, std::size_t Vectors, class A, class C>
     }
     const auto store_row = [&](std::size_t r) { (L::store(sum[r][J], y + r * y_row + J * L::count), ...); };
     (store_row(R), ...);
-  }
-  (std::make_index_sequence<Rows>{}, std::make_index_sequence<Vectors>{});
+  }(std::make_index_sequence<Rows>{}, std::make_index_sequence<Vectors>{});
 }
 
 template <std::size_t Rows, class A, class C>
@@ -139,8 +138,7 @@ template <class F>
 void with_rows(std::size_t n, const F& f) {
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((n == I + 1 ? f(std::integral_constant<std::size_t, I + 1>{}) : void()), ...);
-  }
-  (std::make_index_sequence<rows_in_tile>{});
+  }(std::make_index_sequence<rows_in_tile>{});
 }
 
 /// One softmax over all parts of one head, and a sink (null: none). Returns the log of what it divides by.
@@ -163,7 +161,7 @@ A join_parts(std::size_t parts, std::size_t width, PartOfKeys<A> of, const T* si
 
 }  // namespace detail
 
-/// As `attention`, for e.queries = 1. Keys and values may be kept in another type than the queries.
+/// As `attention`, for e.queries = 1. Keys and values may be of another type than the queries.
 template <class T, class C>
 void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const C* k,
                       const C* v, const T* sink, T* out, Accumulator<T>* lse) {

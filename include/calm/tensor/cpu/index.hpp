@@ -60,14 +60,15 @@ void pick_rows(Cpu, std::size_t n, std::size_t group, std::size_t cols, std::siz
 }
 
 /// rows[b, position[b, t]] = fresh[b, t], in rows of `cols` elements, but for padding, where end[b, t] = 0; a text has
-/// room for `capacity` rows
-template <class T>
+/// room for `capacity` rows, which may be of another type
+template <class T, class C>
 void keep_rows(Cpu, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
-               const Index* end, const T* fresh, T* rows) {
+               const Index* end, const T* fresh, C* rows) {
   parallel_ranges(batch * time, detail::rows_per_thread(cols), [=](std::size_t begin, std::size_t last) {
     for (std::size_t i = begin; i < last; ++i) {
       if (end[i] == 0) continue;
-      std::copy_n(fresh + i * cols, cols, rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols);
+      C* const to = rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols;
+      for (std::size_t c = 0; c < cols; ++c) to[c] = static_cast<C>(fresh[i * cols + c]);
     }
   });
 }

@@ -40,14 +40,23 @@ struct AttentionOptions {
   std::array<double, Heads> recency{};  ///< per head, what a score loses per key of distance (ALiBi, Press et al. 2022)
 };
 
+namespace detail {
+
+/// Whether keys are kept shorter than the queries are, as caches of packed models keep them.
+template <class Q, class K>
+inline constexpr bool kept_shorter =
+    std::is_same_v<typename Q::device, Cpu> && std::is_same_v<typename Q::value_type, float> &&
+    std::is_same_v<typename K::value_type, bf16>;
+
+}  // namespace detail
+
 /// Whether `attention(q, k, v)` is defined.
 template <class Q, class K, class V>
-concept Attendable =
-    same_kind<ValueOf<Q>, ValueOf<K>> && same_kind<ValueOf<Q>, ValueOf<V>> && std::is_same_v<ValueOf<K>, ValueOf<V>> &&
-        ValueOf<Q>::rank == 4 &&
-    ValueOf<K>::rank == 4 &&
-    LastAxisOf<ValueOf<Q>>::extent ==
-        LastAxisOf<ValueOf<K>>::extent&& AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0;
+concept Attendable = same_device<ValueOf<Q>, ValueOf<K>> &&
+                     (same_dtype<ValueOf<Q>, ValueOf<K>> || detail::kept_shorter<ValueOf<Q>, ValueOf<K>>) &&
+                     std::is_same_v<ValueOf<K>, ValueOf<V>> && ValueOf<Q>::rank == 4 && ValueOf<K>::rank == 4 &&
+                     LastAxisOf<ValueOf<Q>>::extent == LastAxisOf<ValueOf<K>>::extent &&
+                     AxisOf<ValueOf<Q>, 2>::extent % AxisOf<ValueOf<K>, 2>::extent == 0;
 
 namespace detail {
 
@@ -151,7 +160,8 @@ struct AttentionNode {
 template <class Q, class K, class V, class Sink>
 constexpr void check_attention() {
   static_assert(same_device<Q, K>, "calm::attention: queries and keys are on different devices");
-  static_assert(same_dtype<Q, K>, "calm::attention: queries and keys have different element types");
+  static_assert(same_dtype<Q, K> || kept_shorter<Q, K>,
+                "calm::attention: queries and keys have different element types");
   static_assert(AxisOf<Q, 2>::extent % AxisOf<K, 2>::extent == 0,
                 "calm::attention: the number of heads is not a multiple of the number of key heads");
   static_assert(Attendable<Q, K, V>, "calm::attention: q, k and v must be [Batch, Time, Heads, Width] of one width");
@@ -187,6 +197,7 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
   In out(value(q).shape());
   constexpr bool with_sink = !std::is_same_v<Sink, NoSink>;
   constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
+  constexpr bool short_keys = kept_shorter<In, ValueOf<K>>;  // a cache's, and decoding never records
   auto* tape = [&] {
     if constexpr (with_sink)
       return tape_of(q, k, v, sink);
@@ -195,6 +206,9 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
   }();
   const T* sink_data = nullptr;
   if constexpr (with_sink) sink_data = value(sink).data();
+  require(!short_keys || tape == nullptr, [] {
+    return std::string("calm::attention: no gradient goes through keys kept in bf16 for queries in float");
+  });
   Storage<Device> sums;
   if (WithLse || (tracked && tape)) sums = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
   auto* const lse_data = static_cast<Accumulator<T>*>(sums.data());
@@ -214,7 +228,12 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
     lse = Leading<In>(shape_of<Leading<In>>({e.batch, e.queries, e.heads}));
     kernel::attention_lse(Device{}, e, lse_data, lse.mutable_data());
   }
-  if constexpr (tracked) {
+  if constexpr (tracked && short_keys) {
+    if constexpr (WithLse)
+      return std::pair(as_var(std::move(out)), as_var(std::move(lse)));
+    else
+      return as_var(std::move(out));
+  } else if constexpr (tracked) {
     using Node = AttentionNode<In, ValueOf<K>, decltype(sink_value(sink)), Form, is_var<Q>, is_var<K>, is_var<V>,
                                is_var<Sink>, WithLse>;
     return record_attention<WithLse>(tape, out, lse, [&](Slot lse_slot) {
@@ -246,7 +265,8 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
 /// softmax(scale · q·kᵀ - recency) · v over the keys that `mask` allows; a query that sees none gets zeros.
 ///
 /// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
-/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory.
+/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. On the
+/// host, keys and values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
 ///
 /// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
 /// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).
