@@ -271,6 +271,7 @@ TEST_CASE("a plan is a constant, and as much of it as fits is found before anyth
   constexpr Plan p = plan<Middle3<Cpu>>(batch, length);
   static_assert(p.trainable_parameters == Middle3<Cpu>::trainable_parameters);
   static_assert(p.augment_parameters < On<Little, Cpu>::parameter_count, "nothing beyond the last link");
+  static_assert(2 * plan<Packed3<Cpu>>(batch, length).caches() == p.caches(), "in bf16");
 
   const std::size_t before = live();
   const auto fits = [](std::size_t b, std::size_t n, std::size_t available) {

@@ -119,6 +119,5 @@ TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
   const auto expected = in_one_pass(*plain);
   CHECK(difference(in_steps(*exact), expected) < 1e-6);
   // Keys and values are kept in bf16 as well, two roundings more than the activations that enter a product.
-  printf("%g %g %g\n", difference(in_one_pass(*packed), expected), difference(in_steps(*packed), expected), difference(in_steps(*packed), in_one_pass(*packed)));
   CHECK(difference(in_steps(*packed), expected) < 2 * difference(in_one_pass(*packed), expected));
 }

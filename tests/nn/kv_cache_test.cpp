@@ -116,3 +116,14 @@ TEST_CASE("rows that a cache does not have are named") {
   CHECK_THROWS_WITH(nn::copy_text(from, 0, 4, to, 0), Contains("4 positions of text 0"));
   CHECK_THROWS_WITH(nn::copy_text(from, 0, 1, to, 4), Contains("the cache holds 4 texts of up to 6"));
 }
+
+TEST_CASE("a cache in bf16 rounds what is put there") {
+  nn::KeyValueCache<bf16, Cpu, Time, Heads, Width> cache(1, 2);
+  Cache::Rows rows(Shape<Batch, Time, Heads, Width>(1, 2));
+  for (std::size_t i = 0; i < rows.size(); ++i) rows.mutable_data()[i] = 1.0f + static_cast<float>(i) / 300;
+  cache.put(rows, rows, nn::pad_right<Cpu>(std::vector<Index>{2}, 2));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CHECK(cache.keys()[i].bits == bf16(rows[i]).bits);
+    CHECK(cache.values()[i].bits == bf16(rows[i]).bits);
+  }
+}

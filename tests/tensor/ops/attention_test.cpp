@@ -253,6 +253,34 @@ TEST_CASE("gradients of attention with its log-sum-exp, of either result and of 
       o.q, o.k, o.v);
 }
 
+TEST_CASE("keys and values kept in bf16 are read as the floats that they are") {
+  using Queries = Floats<Batch, Time, Two, Narrow>;
+  using Rows = Floats<Batch, Source, One, Narrow>;
+  using Kept = Tensor<bf16, Cpu, Batch, Source, One, Narrow>;
+  const std::size_t n = GENERATE(1u, 3u);  // there is a kernel for one query
+  const auto number = [](std::size_t i) { return float(bf16(static_cast<float>(i * 37 % 64) / 50 - 0.6f)); };
+  Queries q(Shape<Batch, Time, Two, Narrow>(batch, n));
+  Rows k(Shape<Batch, Source, One, Narrow>(batch, keys)), v(k.shape());
+  Kept short_k(k.shape()), short_v(k.shape());
+  for (std::size_t i = 0; i < q.size(); ++i) q.mutable_data()[i] = number(i);
+  for (std::size_t i = 0; i < k.size(); ++i) {
+    short_k.mutable_data()[i] = bf16(k.mutable_data()[i] = number(i + 7));
+    short_v.mutable_data()[i] = bf16(v.mutable_data()[i] = number(i + 20));
+  }
+  const KeyIntervals<Cpu> mask{Indices<Batch, Time>::full(Shape<Batch, Time>(batch, n), 4)};
+  const auto expected = attention(q, k, v, mask), found = attention(q, short_k, short_v, mask);
+  for (std::size_t i = 0; i < q.size(); ++i) CHECK(found[i] == expected[i]);
+
+  TrainableParameter<Queries> p;
+  p.assign(q);
+  using Constant = Var<Kept>;
+  CHECK(attention(p(), Constant{short_k}, Constant{short_v}, mask).value[0] == expected[0]);
+  Tape<Cpu> tape;
+  const auto recording = tape.record();
+  CHECK_THROWS_WITH(attention(p(), as_var(short_k), as_var(short_v), mask),
+                    Catch::Contains("no gradient goes through keys kept in bf16"));
+}
+
 TEST_CASE("attention whose results nobody uses leaves no gradient, and its tape no memory") {
   const Operands o;
   Tape<Cpu> tape;
