@@ -143,7 +143,7 @@ constexpr std::size_t batch = 4, length = 96;
 /// How far a peak may be from the plan: the panels of packed products, which no plan counts, are as large as these
 /// matrices.
 template <class Model>
-constexpr double kernels_room = std::is_same_v<Model, Packed3<Cpu>> ? 0.2 : 0.1;
+constexpr double kernels_room = std::is_same_v<Model, Packed3<Cpu>> ? 0.25 : 0.1;
 
 std::size_t live() { return CpuPool::instance().use().live; }
 std::size_t peak() { return CpuPool::instance().use().peak; }
