@@ -76,7 +76,7 @@ TEST_CASE("cuda attention: intervals, grouped heads, sinks, recency, soft cap") 
   for (const bool holes : {false, true}) {
     check<double, 4, 2, 8>({2, 37, 70}, holes, 0, 0.1);
     check<float, 4, 1, 16>({2, 37, 70}, holes, 5, 0);
-    check<bf16, 2, 2, 64>({1, 40, 33}, holes, 0, 0.1);
+    check<bf16, 2, 2, 20>({1, 40, 33}, holes, 0, 0.1);  // of no width for the tensor cores
   }
 }
 

@@ -1,6 +1,7 @@
 // The kernels one by one, in the shapes of 8 texts of 2048 tokens of a model as wide as Gemma 2B, in bf16.
 
 #include <cstddef>
+#include <string>
 
 #include "calm/tensor.hpp"
 #include "measure.hpp"
@@ -70,26 +71,69 @@ void sweeps(double ceiling) {
   });
 }
 
-template <std::size_t H, std::size_t K, std::size_t W>
-void attention(const char* forward, const char* backward, double ceiling) {
+/// TFLOP/s that cuDNN 9.19 reaches on an H200 (its own benchmark: 64 heads, 8 key heads, 128 wide, one text); the
+/// ceiling where the shape is one of those.
+struct Reference {
+  double forward, backward;
+};
+
+/// FLOPs as everybody counts them: 4 per pair of query and key and per column, half of the pairs where a query does not
+/// see later keys, 2.5 times as many backward, whatever is computed twice.
+void attention(const std::string& what, calm::kernel::AttentionExtents e, bool causal, Reference ceiling) {
   using namespace calm;
-  const std::size_t batch = 8, time = 2048;
-  const kernel::AttentionExtents e{batch, time, time, H, K, W};
-  const auto q = some<bf16>(batch * time * H * W), k = some<bf16>(batch * time * K * W), v = k.clone();
+  const std::size_t rows = e.batch * e.queries;
+  const auto q = some<bf16>(rows * e.heads * e.width), d_out = q.clone();
+  const auto k = some<bf16>(e.batch * e.keys * e.kv_heads * e.width), v = k.clone();
   auto out = q.clone(), dq = q.clone(), dk = k.clone(), dv = k.clone();
-  auto lse = some<float>(batch * time * H);
-  Tensor<Index, Cuda, Batch, Time> end(Shape<Batch, Time>(batch, time));
-  for (std::size_t i = 0; i < end.size(); ++i) end.mutable_data()[i] = static_cast<Index>(i % time) + 1;
+  auto lse = some<float>(rows * e.heads);
+  Tensor<Index, Cuda, Batch, Time> end(Shape<Batch, Time>(e.batch, e.queries));
+  for (std::size_t i = 0; i < end.size(); ++i) {
+    end.mutable_data()[i] = static_cast<Index>(causal ? e.keys - e.queries + i % e.queries + 1 : e.keys);
+  }
   const kernel::AttentionRule<float> rule{nullptr, end.data(), nullptr, nullptr, 0.1f, 0};
-  const double flops = 4.0 * batch * H * W * time * time / 2;
-  speed::report(forward, speed::seconds_of([&] {
+  const double pairs = static_cast<double>(rows) * static_cast<double>(e.keys) / (causal && e.queries > 1 ? 2 : 1);
+  const double flops = 4 * pairs * static_cast<double>(e.heads * e.width);
+  const auto forward = [&] {
     kernel::attention(Cuda{}, e, rule, q.data(), k.data(), v.data(), static_cast<const bf16*>(nullptr),
                       out.mutable_data(), lse.mutable_data());
-  }), flops * tera, "TFLOP/s", ceiling);
-  speed::report(backward, speed::seconds_of([&] {
-    kernel::attention_backward(Cuda{}, e, rule, q.data(), k.data(), v.data(), out.data(), lse.data(), q.data(),
-                               dq.mutable_data(), dk.mutable_data(), dv.mutable_data());
-  }), 2.5 * flops * tera, "TFLOP/s", ceiling);
+  };
+  if (e.queries == 1) {  // what counts is how fast the keys come
+    const double bytes = 4.0 * static_cast<double>(k.size());
+    speed::report(what.c_str(), speed::seconds_of(forward), bytes * tera, "TB/s", ceiling.forward);
+    return;
+  }
+  speed::report((what + " forward").c_str(), speed::seconds_of(forward), flops * tera, "TFLOP/s", ceiling.forward);
+  const auto backward = [&](bool queries, bool keys) {
+    return speed::seconds_of([&] {
+      kernel::attention_backward(Cuda{}, e, rule, q.data(), k.data(), v.data(), out.data(), lse.data(), d_out.data(),
+                                 queries ? dq.mutable_data() : nullptr, keys ? dk.mutable_data() : nullptr,
+                                 keys ? dv.mutable_data() : nullptr);
+    });
+  };
+  speed::report((what + " backward").c_str(), backward(true, true), 2.5 * flops * tera, "TFLOP/s", ceiling.backward);
+  // The products that each pass makes: three for dq; four for dk and dv, five where the heads are too wide for both.
+  speed::report((what + " dq alone").c_str(), backward(true, false), 1.5 * flops * tera, "TFLOP/s", 0);
+  speed::report((what + " dk and dv alone").c_str(), backward(false, true), (e.width > 128 ? 2.5 : 2) * flops * tera,
+                "TFLOP/s", 0);
+}
+
+void attentions(double memory, double arithmetic) {
+  struct Line {
+    std::size_t time;
+    Reference causal, full;
+  };
+  for (const Line& line : {Line{2048, {484, 370}, {633, 504}}, Line{4096, {591, 474}, {671, 560}},
+                           Line{8192, {644, 541}, {691, 594}}, Line{16384, {673, 579}, {702, 612}}}) {
+    const std::string at = std::to_string(line.time) + ", 64/8 heads of 128";
+    attention("attention, causal " + at, {1, line.time, line.time, 64, 8, 128}, true, line.causal);
+    attention("attention, full " + at, {1, line.time, line.time, 64, 8, 128}, false, line.full);
+  }
+  const Reference none{arithmetic, arithmetic};
+  attention("attention, causal 8 x 2048, 32/8 heads of 64", {8, 2048, 2048, 32, 8, 64}, true, none);
+  attention("attention, causal 8 x 2048, 8/1 heads of 256", {8, 2048, 2048, 8, 1, 256}, true, none);
+  attention("attention, causal 8 x 2048, 16/16 heads of 128", {8, 2048, 2048, 16, 16, 128}, true, none);
+  attention("attention, one query of 8/1 heads of 256, 8192 keys", {1, 1, 8192, 8, 1, 256}, true, {memory, 0});
+  attention("attention, one query of 32/8 heads of 128, 8192 keys", {8, 1, 8192, 32, 8, 128}, true, {memory, 0});
 }
 
 void cross_entropy(double ceiling) {
@@ -110,7 +154,4 @@ void cross_entropy(double ceiling) {
 
 void measure_sweeps(double memory) { sweeps(memory); }
 void measure_cross_entropy(double arithmetic) { cross_entropy(arithmetic); }
-void measure_attention(double arithmetic) {
-  attention<8, 1, 256>("attention, 8 heads of 256", "attention backward, 8 heads of 256", arithmetic);
-  attention<16, 16, 128>("attention, 16 heads of 128", "attention backward, 16 heads of 128", arithmetic);
-}
+void measure_attention(double memory, double arithmetic) { attentions(memory, arithmetic); }

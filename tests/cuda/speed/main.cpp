@@ -14,7 +14,7 @@ void measure_ceilings();
 void measure_products(double memory);
 void measure_sweeps(double memory);
 void measure_cross_entropy(double arithmetic);
-void measure_attention(double arithmetic);
+void measure_attention(double memory, double arithmetic);
 void measure_training(std::size_t batch, double arithmetic);
 void measure_decoding(double memory);
 
@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
       {"products", [=] { measure_products(memory); }},
       {"sweeps", [=] { measure_sweeps(memory); }},
       {"cross_entropy", [=] { measure_cross_entropy(arithmetic); }},
-      {"attention", [=] { measure_attention(arithmetic); }},
+      {"attention", [=] { measure_attention(memory, arithmetic); }},
       {"training1", [=] { measure_training(1, arithmetic); }},
       {"training8", [=] { measure_training(8, arithmetic); }},
       {"decoding", [=] { measure_decoding(memory); }},

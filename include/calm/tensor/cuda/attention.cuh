@@ -1,8 +1,10 @@
 /// \file  The GPU's kernel of blockwise attention (Dao et al. 2022, algorithm 1): a team for each tile of queries of a
-/// head, which walks over the keys that any of them sees. All arithmetic is in fp32 or wider, on the plain cores.
+/// head, which walks over the keys that any of them sees. All arithmetic is in fp32 or wider, on the plain cores; heads
+/// of bf16 are flash_attention.cuh's.
 #pragma once
 
 #include "calm/tensor/cuda/attention_tile.cuh"
+#include "calm/tensor/cuda/flash_attention.cuh"
 
 namespace calm::cuda {
 
@@ -116,6 +118,9 @@ void attention(Cuda, const AttentionExtents& e, const AttentionRule<Accumulator<
                const T* v, const T* sink, T* out, Accumulator<T>* lse) {
   using K = cuda::Attend<T>;
   using A = typename K::A;
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (cuda::flash_attention(e, rule, q, k, v, sink, out, lse)) return;
+  }
   const std::size_t tile = cuda::tile_for<A>(e.width, K::vectors, K::squares, K::numbers);
   const std::size_t items = e.batch * e.heads * ((e.queries + tile - 1) / tile);
   cuda::teams("attention", items, 256, K{e, {rule, e.heads}, q, k, v, sink, out, lse, tile},

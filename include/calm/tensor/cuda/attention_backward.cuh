@@ -3,6 +3,7 @@
 #pragma once
 
 #include "calm/tensor/cuda/attention_tile.cuh"
+#include "calm/tensor/cuda/flash_attention_backward.cuh"
 
 namespace calm::cuda {
 
@@ -217,6 +218,9 @@ void attention_backward(Cuda, const AttentionExtents& e, const AttentionRule<Acc
                         const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out, T* dq, T* dk,
                         T* dv, const T* d_lse) {
   using A = Accumulator<T>;
+  if constexpr (std::is_same_v<T, bf16>) {
+    if (cuda::flash_attention_backward(e, rule, q, k, v, out, lse, d_out, dq, dk, dv, d_lse)) return;
+  }
   const std::size_t rows = e.batch * e.queries;
   const cuda::Scratch<A> deltas(rows * e.heads);
   cuda::each("attention_backward", rows * e.heads, cuda::Deltas<T>{e, out, d_out, d_lse, deltas.data()});
