@@ -58,7 +58,7 @@ TEMPLATE_TEST_CASE("few rows times a weight", "", float, double, bf16) {
 }
 
 TEMPLATE_TEST_CASE("a row of few has the same bits whatever stands beside it", "", float, bf16) {
-  constexpr std::size_t rows = 16, outs = 10, depth = 72;
+  constexpr std::size_t rows = kernel::detail::few_rows<TestType>, outs = 10, depth = 72;
   const auto x = random_numbers<TestType>(rows * depth, 1), w = random_numbers<TestType>(outs * depth, 2);
   const auto y = product(x, w, rows, outs, depth);
   for (std::size_t r = 0; r < rows; ++r) {

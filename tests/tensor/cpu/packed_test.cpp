@@ -155,8 +155,8 @@ TEST_CASE("every instruction set of this processor gives the same sums", "[packe
   for (std::size_t i = 0; i < bf.size(); ++i) bf[i] = random_normal({1, 6}, i);
   const auto compare = [&](auto product, auto other, const auto& left, const auto& right) {
     std::vector<float> y(rows * cols), z(rows * cols);
-    product(rows, cols, depth, left.data(), right.data(), 0, y.data(), cols, false, {});
-    other(rows, cols, depth, left.data(), right.data(), 0, z.data(), cols, false, {});
+    product(rows, cols, depth, left.data(), {right.data(), 0}, y.data(), cols, false, {});
+    other(rows, cols, depth, left.data(), {right.data(), 0}, z.data(), cols, false, {});
     for (std::size_t i = 0; i < y.size(); ++i) CHECK(std::abs(y[i] - z[i]) < 1e-3f);
   };
   using namespace kernel;

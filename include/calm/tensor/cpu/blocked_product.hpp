@@ -38,7 +38,7 @@ inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed
 
 namespace detail {
 
-inline constexpr std::size_t left_rows = 192;  // of a block of the left side: some 500 KB, for the second cache
+inline constexpr std::size_t left_rows = 192;   // of a block of the left side: some 500 KB, for the second cache
 inline constexpr std::size_t rows_behind = 12;  // of anything, which a tile reads and does not use
 
 struct Span {
@@ -63,11 +63,7 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
       left(i, there, k, d, block);
       for (std::size_t j = cols.begin, end; j < cols.end; j = end) {
         end = std::min(cols.end, j + Right::columns);
-        const Word* panels = made;
-        if constexpr (Right::made)
-          right.make(j, end, k, d, made);
-        else
-          panels = right.panels(j, k);
+        const PanelList<Word> panels = right.panels(j, end, k, d, made, step * panel_width);
         NextRead next;
         const auto reads = [&](std::size_t first, std::size_t at) {
           return right.reads(first, std::min(cols.end, first + Right::columns), at, std::min(step, depth - at));
@@ -76,7 +72,7 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
           next = reads(end, k);
         else if (k + d < depth)
           next = reads(cols.begin, k + d);
-        multiply(there, end - j, d, block, panels, right.stride(), c + i * c_row + j, c_row, add || k > 0, next);
+        multiply(there, end - j, d, block, panels, c + i * c_row + j, c_row, add || k > 0, next);
       }
     }
   }
@@ -87,8 +83,8 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
 /// c = left · right (+ c if `add`).   c: [m, n]; depth in words
 ///
 /// `left(row, rows, k, depth, to)` packs a block of the left side, `left_stride` from row to row. A right side says how
-/// many `columns` of it and how much of its `depth` are in hand at a time, and whether its panels are `made`: by
-/// `make(begin, end, k, depth, to)`; or else stand at `panels(column, k)`; from one to the next `stride()`. What
+/// many `columns` of it and how much of its `depth` are in hand at a time; `panels(begin, end, k, depth, to, stride)`
+/// are these, wherever they stand, or if it has them `made`, at `to`, from one to the next `stride`. What
 /// `reads(begin, end, k, depth)` names is fetched while the panels before are multiplied.
 template <class Word, class Sum, class Left, class Right>
 void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
@@ -103,7 +99,7 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
   const std::size_t left_rows = std::min(detail::left_rows, (m + grid.rows - 1) / grid.rows) + detail::rows_behind;
   const std::size_t left_words = left_rows * left_stride<Word>;
   const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
-  const std::size_t words = left_words + (Right::made ? right_columns * Right::depth : 0);
+  const std::size_t words = left_words + (Right::made ? right_columns * detail::equal_depth(depth, Right::depth) : 0);
   const Storage<Cpu> memory(parts * words * sizeof(Word));
   parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t part = first; part < last; ++part) {

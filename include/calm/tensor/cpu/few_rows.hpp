@@ -13,10 +13,10 @@
 
 namespace calm::kernel::detail {
 
-/// Up to how many rows this is faster than Eigen, which packs the weight anew in each product; from bf16, Eigen's way
-/// takes a widened copy of it as well.
+/// Up to how many rows this is faster than to pack the weight anew in each product; from bf16, the other way takes a
+/// widened copy of it as well.
 template <class W>
-inline constexpr std::size_t few_rows = std::is_same_v<W, bf16> ? 32 : 16;
+inline constexpr std::size_t few_rows = std::is_same_v<W, bf16> ? 32 : 4;
 
 /// A register of numbers of type A, read from as many of type W.
 template <class A, class W>
@@ -49,7 +49,8 @@ template <class V>
 
 /// y[r, o] = Σ_k x[r, k] · w[o, k], for `Rows` rows and `Outs` places.
 template <std::size_t Rows, std::size_t Outs, class A, class W>
-void dot_tile(std::size_t depth, const A* x, std::size_t x_row, const W* w, std::size_t w_row, A* y, std::size_t y_row) {
+void dot_tile(std::size_t depth, const A* x, std::size_t x_row, const W* w, std::size_t w_row, A* y,
+              std::size_t y_row) {
   using L = Lanes<A>;
   using V = typename L::type;
   [&]<std::size_t... R, std::size_t... O>(std::index_sequence<R...>, std::index_sequence<O...>) {
@@ -71,7 +72,8 @@ void dot_tile(std::size_t depth, const A* x, std::size_t x_row, const W* w, std:
     };
     const auto finish_row = [&](std::size_t r) { (finish(r, O), ...); };
     (finish_row(R), ...);
-  }(std::make_index_sequence<Rows>{}, std::make_index_sequence<Outs>{});
+  }
+  (std::make_index_sequence<Rows>{}, std::make_index_sequence<Outs>{});
 }
 
 template <std::size_t Outs, class A, class W>

@@ -31,13 +31,16 @@ struct PackedPanels {
   const WordOf<T>* packed;
   std::size_t in;
 
-  std::size_t stride() const { return words_in<T>(in) * panel_width; }
-  const WordOf<T>* panels(std::size_t column, std::size_t k) const {
+  const WordOf<T>* at(std::size_t column, std::size_t k) const {
     return packed + (column / panel_width * words_in<T>(in) + k) * panel_width;
+  }
+  PanelList<WordOf<T>> panels(std::size_t begin, std::size_t, std::size_t k, std::size_t, WordOf<T>*,
+                              std::size_t) const {
+    return {at(begin, k), words_in<T>(in) * panel_width};
   }
   NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t words) const {
     constexpr std::size_t row = panel_width * sizeof(WordOf<T>);
-    return {panels(begin, k), words * row, words_in<T>(in) * row, panels_in(end - begin)};
+    return {at(begin, k), words * row, words_in<T>(in) * row, panels_in(end - begin)};
   }
 };
 
@@ -49,10 +52,11 @@ struct TurnedPanels {
   const WordOf<T>* packed;
   std::size_t in;
 
-  std::size_t stride() const { return depth * panel_width; }
-  void make(std::size_t begin, std::size_t end, std::size_t k, std::size_t words, WordOf<T>* to) const {
+  PanelList<WordOf<T>> panels(std::size_t begin, std::size_t end, std::size_t k, std::size_t words, WordOf<T>* to,
+                              std::size_t stride) const {
     constexpr std::size_t n = numbers_in_word<T>;
-    turn_panels<T>(in, begin, end, k * n, (words * n + panel_width - 1) / panel_width, packed, to, stride());
+    turn_panels<T>(in, begin, end, k * n, (words * n + panel_width - 1) / panel_width, packed, to, stride);
+    return {to, stride};
   }
   NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t words) const {
     constexpr std::size_t n = numbers_in_word<T>, row = panel_width * sizeof(WordOf<T>);

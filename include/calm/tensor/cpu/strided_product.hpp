@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 #include "calm/tensor/cpu/blocked_product.hpp"
 
@@ -36,28 +37,59 @@ struct StridedLeft {
 template <class T>
 struct StridedRight {
   static constexpr bool made = true;
-  static constexpr std::size_t columns = 64, depth = block_depth<T>;
+  static constexpr std::size_t columns = 128, depth = block_depth<T>;
   const T* b;
   std::size_t row;  // from row to row of B
   bool transposed;
 
-  std::size_t stride() const { return depth * panel_width; }
   NextRead reads(std::size_t begin, std::size_t end, std::size_t k, std::size_t rows) const {
     if (transposed) return {b + begin * row + k, rows * sizeof(T), row * sizeof(T), end - begin};
     return {b + k * row + begin, (end - begin) * sizeof(T), row * sizeof(T), rows};
   }
-  void make(std::size_t begin, std::size_t end, std::size_t k, std::size_t rows, T* to) const {
-    for (std::size_t j = begin; j < end; j += panel_width, to += stride()) {
-      const std::size_t there = std::min(panel_width, end - j);
-      if (transposed) {
-        transpose<BitsOf<T>>(there, rows, b + j * row + k, row, to, panel_width);
-      } else {
-        for (std::size_t i = 0; i < rows; ++i) std::copy_n(b + (k + i) * row + j, there, to + i * panel_width);
-      }
-      for (std::size_t i = 0; there < panel_width && i < rows; ++i)
-        std::fill(to + i * panel_width + there, to + (i + 1) * panel_width, T{});
+  PanelList<T> panels(std::size_t begin, std::size_t end, std::size_t k, std::size_t rows, T* to,
+                      std::size_t stride) const {
+    const PanelList<T> list{to, stride};
+    const std::size_t whole = (end - begin) / panel_width, rest = (end - begin) % panel_width;
+    T* const last = to + whole * stride;
+    if (rest > 0) std::fill_n(last, rows * panel_width, T{});
+    if (transposed) {
+      for (std::size_t j = begin; j < end; j += panel_width, to += stride)
+        transpose<BitsOf<T>>(std::min(panel_width, end - j), rows, b + j * row + k, row, to, panel_width);
+      return list;
     }
+    for (std::size_t i = 0; i < rows; ++i) {
+      const T* const from = b + (k + i) * row + begin;
+      for (std::size_t p = 0; p < whole; ++p)
+        std::memcpy(to + p * stride + i * panel_width, from + p * panel_width, panel_width * sizeof(T));
+      std::copy_n(from + whole * panel_width, rest, last + i * panel_width);
+    }
+    return list;
   }
 };
+
+/// B as a right side for a row or two, which would take longer to pack than to multiply; of whole panels alone.
+template <class T>
+struct RightInPlace {
+  static constexpr bool made = false;
+  static constexpr std::size_t columns = 128, depth = block_depth<T>;
+  const T* b;
+  std::size_t row;
+
+  NextRead reads(std::size_t, std::size_t, std::size_t, std::size_t) const { return {}; }
+  PanelList<T> panels(std::size_t begin, std::size_t, std::size_t k, std::size_t, T*, std::size_t) const {
+    return {b + k * row + begin, panel_width, row};
+  }
+};
+
+/// c = alpha · op(A) · op(B) (+ c if `add`)
+template <class T>
+void strided_product(std::size_t m, std::size_t n, const StridedLeft<T>& left, const StridedRight<T>& right, bool add,
+                     T* c, std::size_t c_row) {
+  const auto multiply = fastest_product<T>();
+  const std::size_t in_place = m <= 2 && !right.transposed ? n / panel_width * panel_width : 0;
+  blocked_product(multiply, m, in_place, left.all, left, RightInPlace<T>{right.b, right.row}, add, c, c_row);
+  blocked_product(multiply, m, n - in_place, left.all, left,
+                  StridedRight<T>{right.b + in_place, right.row, right.transposed}, add, c + in_place, c_row);
+}
 
 }  // namespace calm::kernel::detail

@@ -116,11 +116,13 @@ struct Prefetch {
 /// c = a · b (+ c if `add`) for `Rows` rows of a, of which the first `rows` are written, and two registers of columns
 /// in each of `Panels` panels. The terms of a sum are added in their order, whatever the tile.
 template <class Rule, std::size_t Rows, std::size_t Panels>
-void tile(std::size_t depth, const typename Rule::word* a, const typename Rule::word* b, std::size_t b_panel,
+void tile(std::size_t depth, const typename Rule::word* a, const PanelList<typename Rule::word>& b,
           typename Rule::sum* c, std::size_t c_row, std::size_t rows, bool add, Prefetch& prefetch) {
   using V = typename Rule::V;
   constexpr std::size_t count = Register<typename Rule::sum>::count, a_row = left_stride<typename Rule::word>;
   Prefetch next = prefetch;  // in registers
+  const std::size_t b_panel = b.stride, b_row = b.row;
+  const auto* from = b.data;
   V sum[Rows][2 * Panels];
 #pragma GCC unroll 12
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -129,14 +131,14 @@ void tile(std::size_t depth, const typename Rule::word* a, const typename Rule::
   }
   for (std::size_t r = 0; r < rows; ++r)
     __builtin_prefetch(c + r * c_row, 1), __builtin_prefetch(c + r * c_row + count, 1);
-  for (std::size_t k = 0; k < depth; ++k) {
+  for (std::size_t k = 0; k < depth; ++k, from += b_row) {
     V right[2 * Panels];
     if constexpr (2 * Rows > most_rows) next.some();  // few rows read as fast as they can anyway
 #pragma GCC unroll 12
     for (std::size_t p = 0; p < Panels; ++p) {
-      const auto* row = b + p * b_panel + k * panel_width;
-      __builtin_prefetch(row + ahead * panel_width);
-      __builtin_prefetch(row + ahead * panel_width + 64 / sizeof(*b));
+      const auto* row = from + p * b_panel;
+      __builtin_prefetch(row + ahead * b_row);
+      __builtin_prefetch(row + ahead * b_row + 64 / sizeof(*row));
       load(right[2 * p], row), load(right[2 * p + 1], row + count);
     }
 #pragma GCC unroll 12
@@ -160,7 +162,7 @@ void tile(std::size_t depth, const typename Rule::word* a, const typename Rule::
       }
     }
   }
-  prefetch = next;
+  prefetch.at = next.at, prefetch.end = next.end;
 }
 
 /// The smallest tile that cuts `rows` rows into as few equal parts as there must be.
@@ -171,54 +173,56 @@ inline std::size_t tile_rows(std::size_t rows) {
 
 /// Two registers of columns of one panel, or of four: where a row or two read them, the memory is busier with four.
 template <class Rule>
-void tile_of(std::size_t tall, bool four, std::size_t depth, const typename Rule::word* a, const typename Rule::word* b,
-             std::size_t b_panel, typename Rule::sum* c, std::size_t c_row, std::size_t rows, bool add,
-             Prefetch& prefetch) {
+void tile_of(std::size_t tall, bool four, std::size_t depth, const typename Rule::word* a,
+             const PanelList<typename Rule::word>& b, typename Rule::sum* c, std::size_t c_row, std::size_t rows,
+             bool add, Prefetch& prefetch) {
   auto* const which = tall == 1   ? (four ? &tile<Rule, 1, 4> : &tile<Rule, 1, 1>)
                       : tall == 2 ? (four ? &tile<Rule, 2, 4> : &tile<Rule, 2, 1>)
                       : tall == 4 ? &tile<Rule, 4, 1>
                       : tall == 8 ? &tile<Rule, std::min<std::size_t>(8, most_rows), 1>
                                   : &tile<Rule, most_rows, 1>;
-  which(depth, a, b, b_panel, c, c_row, rows, add, prefetch);
+  which(depth, a, b, c, c_row, rows, add, prefetch);
 }
 
 /// The columns [0, cols) of c, cols <= panel_width, for some of which the matrix may have none.
 template <class Rule>
 void multiply_columns(std::size_t tall, std::size_t cols, std::size_t depth, const typename Rule::word* a,
-                      const typename Rule::word* b, typename Rule::sum* c, std::size_t c_row, std::size_t rows,
-                      bool add, Prefetch& prefetch) {
+                      const PanelList<typename Rule::word>& b, typename Rule::sum* c, std::size_t c_row,
+                      std::size_t rows, bool add, Prefetch& prefetch) {
   using Sum = typename Rule::sum;
   constexpr std::size_t wide = 2 * Register<Sum>::count;
   std::size_t j = 0;
-  for (; j + wide <= cols; j += wide) tile_of<Rule>(tall, false, depth, a, b + j, 0, c + j, c_row, rows, add, prefetch);
+  for (; j + wide <= cols; j += wide)
+    tile_of<Rule>(tall, false, depth, a, {b.data + j, 0, b.row}, c + j, c_row, rows, add, prefetch);
   for (; j < cols; j += wide) {
     const std::size_t width = std::min(wide, cols - j);
     Sum whole[most_rows * wide];
     for (std::size_t i = 0; i < rows; ++i) std::copy_n(c + i * c_row + j, width, whole + i * wide);
-    tile_of<Rule>(tall, false, depth, a, b + j, 0, whole, wide, rows, add, prefetch);
+    tile_of<Rule>(tall, false, depth, a, {b.data + j, 0, b.row}, whole, wide, rows, add, prefetch);
     for (std::size_t i = 0; i < rows; ++i) std::copy_n(whole + i * wide, width, c + i * c_row + j);
   }
 }
 
 /// c = a · b (+ c if `add`).   a: [rows, depth], `left_stride` from row to row, rows of anything up to a multiple of 12
-/// behind it; b: panels, `b_panel` from one to the next; c: [rows, cols]. `next` is fetched meanwhile.
+/// behind it; c: [rows, cols]. `next` is fetched meanwhile.
 template <class Rule>
 void multiply_panels(std::size_t rows, std::size_t cols, std::size_t depth, const typename Rule::word* a,
-                     const typename Rule::word* b, std::size_t b_panel, typename Rule::sum* c, std::size_t c_row,
-                     bool add, const NextRead& next) {
+                     const PanelList<typename Rule::word>& b, typename Rule::sum* c, std::size_t c_row, bool add,
+                     const NextRead& next) {
   constexpr std::size_t wide = 2 * Register<typename Rule::sum>::count;
   const std::size_t tiles = (rows + most_rows - 1) / most_rows * ((cols + wide - 1) / wide);
-  Prefetch prefetch(next, tiles * depth, b);
+  Prefetch prefetch(next, tiles * depth, b.data);
+  const auto* at = b.data;
   std::size_t j = 0;
-  for (; rows <= 2 && j + 4 * panel_width <= cols; j += 4 * panel_width, b += 4 * b_panel) {
+  for (; rows <= 2 && j + 4 * panel_width <= cols; j += 4 * panel_width, at += 4 * b.stride) {
     for (std::size_t i = 0; i < panel_width; i += wide)
-      tile_of<Rule>(rows, true, depth, a, b + i, b_panel, c + j + i, c_row, rows, add, prefetch);
+      tile_of<Rule>(rows, true, depth, a, {at + i, b.stride, b.row}, c + j + i, c_row, rows, add, prefetch);
   }
-  for (; j < cols; j += panel_width, b += b_panel) {
+  for (; j < cols; j += panel_width, at += b.stride) {
     for (std::size_t r = 0, tall; r < rows; r += tall) {
       tall = tile_rows(rows - r);
-      multiply_columns<Rule>(tall, std::min(panel_width, cols - j), depth, a + r * left_stride<typename Rule::word>, b,
-                             c + r * c_row + j, c_row, std::min(tall, rows - r), add, prefetch);
+      multiply_columns<Rule>(tall, std::min(panel_width, cols - j), depth, a + r * left_stride<typename Rule::word>,
+                             {at, 0, b.row}, c + r * c_row + j, c_row, std::min(tall, rows - r), add, prefetch);
     }
   }
 }

@@ -42,10 +42,17 @@ template <class Word, class Sum>
 using BlockProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, detail::Strided<Word> a,
                               const Word* b, std::size_t b_row, Sum* c, std::size_t c_row, bool add);
 
-/// c = a · b (+ c if `add`) for panels b, `b_panel` words from one to the next. `next` is fetched meanwhile.
+/// Panels, `stride` words from one to the next, `row` from row to row of each: panel_width where they were packed.
+template <class Word>
+struct PanelList {
+  const Word* data;
+  std::size_t stride, row = panel_width;
+};
+
+/// c = a · b (+ c if `add`); `next` is fetched meanwhile.
 template <class Word, class Sum>
-using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a, const Word* b,
-                              std::size_t b_panel, Sum* c, std::size_t c_row, bool add, const NextRead& next);
+using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a,
+                              const PanelList<Word>& b, Sum* c, std::size_t c_row, bool add, const NextRead& next);
 
 }  // namespace calm::kernel
 
