@@ -267,16 +267,3 @@ TEST_CASE("a layout that begins in the middle of a text is refused") {
   CHECK_THROWS_WITH(cache.features(tokens, nn::continue_at<Cpu>(start, lengths, 3)),
                     Contains("the text in row 1 begins at position 4; expected whole texts"));
 }
-
-TEST_CASE("features are kept where texts come again and the disk has room") {
-  const TemporaryFolder folder;
-  const std::string path = folder / "features";
-  const auto choose = train::choose_features<Composed>;
-  const auto two = choose(path, KeptAs::exact, 1000, 2);
-  CHECK(two.kept);
-  CHECK_THAT(two.why, Contains("kept in " + path + ": 2 epochs, 0.224 MB of "));  // 56 numbers a token
-  CHECK(!choose(path, KeptAs::exact, 1000, 1).kept);
-  CHECK_THAT(choose(path, KeptAs::exact, 1000, 1).why, Contains("not kept: no text comes twice"));
-  CHECK(!choose(path, KeptAs::bf16, std::uint64_t{1} << 50, 2).kept);
-  CHECK(!choose(folder / "none/features", KeptAs::exact, 1000, 2).kept);
-}

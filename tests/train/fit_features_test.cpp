@@ -45,6 +45,22 @@ Kept trained(const train::FitOptions& options, train::FeatureOptions features) {
 
 }  // namespace
 
+TEST_CASE("features are kept where texts come again and the disk has room") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "features";
+  const auto two = train::choose_features(path, 224 << 10, 2);
+  CHECK(two.kept);
+  CHECK_THAT(two.why, Contains("kept in " + path + ": 2 epochs, 224 KiB on a disk with room for "));
+  CHECK(!train::choose_features(path, 1000, 1).kept);
+  CHECK_THAT(train::choose_features(path, 1000, 1).why, Contains("not kept: no text comes twice"));
+  const auto large = train::choose_features(path, std::uint64_t{1} << 60, 2);
+  CHECK(!large.kept);
+  CHECK_THAT(large.why, Contains("not kept: 2 epochs, 1048576 TiB on a disk"));
+  CHECK_THAT(train::choose_features(folder / "none/features", 1000, 2).why, Contains("with room for 0 B"));
+  CHECK(train::detail::feature_bytes<InPanels>(train::KeptAs::exact) == 4 * (2 * 16 + 24));
+  CHECK(train::detail::feature_bytes<InPanels>(train::KeptAs::bf16) == 2 * (2 * 16 + 24));
+}
+
 TEST_CASE("features are kept if the run has more than one epoch, and the file goes when it has finished") {
   const TemporaryFolder folder;
   const std::string path = folder / "features";

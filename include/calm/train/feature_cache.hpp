@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -330,36 +329,5 @@ class FeatureCache {
   mutable std::uint64_t hits_ = 0, misses_ = 0;
   mutable std::string problem_;
 };
-
-/// Whether a run keeps features; `why` goes on behind "features are".
-struct FeatureChoice {
-  bool kept = false;
-  std::string why{};
-};
-
-/// Features are worth a file at `path` if texts are read more than once and the disk has room for twice what they take.
-/// `tokens`: of one epoch.
-template <class Model>
-FeatureChoice choose_features(const std::string& path, KeptAs kept_as, std::uint64_t tokens, double epochs) {
-  if (epochs <= 1) return {false, "not kept: no text comes twice"};
-  std::uint64_t values = 0;
-  typename Model::Features features;
-  detail::for_each_feature(features, [&](const auto& x) {
-    values += LastAxisOf<std::remove_cvref_t<decltype(x)>>::extent;
-  });
-  const std::uint64_t bytes =
-      tokens * values * (kept_as == KeptAs::bf16 ? sizeof(bf16) : sizeof(typename Model::value_type));
-  const std::filesystem::path file = std::filesystem::absolute(path);
-  std::error_code code;
-  const std::filesystem::space_info space = std::filesystem::space(file.parent_path(), code);
-  std::array<char, 160> text{};
-  std::snprintf(text.data(), text.size(), "%.3g epochs, %.3g MB of %.3g MB free", epochs,
-                static_cast<double>(bytes) / 1e6, code ? 0 : static_cast<double>(space.available) / 1e6);
-  std::error_code none;
-  const std::uint64_t there = std::filesystem::file_size(file, none);
-  const std::uint64_t room = code ? 0 : space.available + (none ? 0 : there);
-  if (2 * bytes > room) return {false, std::string("not kept: ").append(text.data())};
-  return {true, std::string("kept in ").append(path).append(": ").append(text.data())};
-}
 
 }  // namespace calm::train

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -10,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "calm/compose/cost.hpp"  // bytes_text
 #include "calm/train/feature_cache.hpp"
 #include "calm/train/fit.hpp"
 
@@ -29,7 +32,42 @@ template <class Model>
 concept HasFeatures = requires { typename Model::Features; } && std::is_same_v<typename Model::device, Cpu> &&
                       detail::reads_one_way<Model> && detail::reads_anchor_tokens<Model>;
 
+/// Whether a run keeps features; `why` goes on behind "features are".
+struct FeatureChoice {
+  bool kept = false;
+  std::string why{};
+};
+
+/// Features that take `bytes` are worth a file at `path` if texts are read more than once and the disk has room for
+/// twice that.
+inline FeatureChoice choose_features(const std::string& path, std::uint64_t bytes, double epochs) {
+  if (epochs <= 1) return {false, "not kept: no text comes twice"};
+  std::error_code code;
+  const std::filesystem::path file = std::filesystem::absolute(path);
+  const std::uint64_t there = std::filesystem::file_size(file, code);
+  std::uint64_t room = code ? 0 : there;
+  const std::filesystem::space_info space = std::filesystem::space(file.parent_path(), code);
+  room += code ? 0 : space.available;
+  const bool kept = 2 * bytes <= room;
+  std::array<char, 32> times{};
+  std::snprintf(times.data(), times.size(), "%.3g epochs, ", epochs);
+  std::string why = kept ? "kept in " + path : "not kept";
+  why.append(": ").append(times.data()).append(calm::detail::bytes_text(bytes)).append(" on a disk with room for ");
+  return {kept, why.append(calm::detail::bytes_text(room))};
+}
+
 namespace detail {
+
+/// Bytes of a token's features.
+template <class Model>
+std::uint64_t feature_bytes(KeptAs kept_as) {
+  std::uint64_t values = 0;
+  const typename Model::Features features;
+  for_each_feature(features, [&](const auto& x) {
+    values += LastAxisOf<std::remove_cvref_t<decltype(x)>>::extent;
+  });
+  return values * (kept_as == KeptAs::bf16 ? sizeof(bf16) : sizeof(typename Model::value_type));
+}
 
 template <class Model>
 constexpr const char* why_no_features() {
@@ -53,7 +91,7 @@ std::uint64_t estimated_tokens(Stream& stream, std::uint64_t examples) {
     stream(k * examples / asked, example);
     tokens += positions(example);
   }
-  return asked == 0 ? 0 : tokens * examples / asked;
+  return tokens * examples / asked;
 }
 
 }  // namespace detail
@@ -77,8 +115,9 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options, const Feat
     });
     const double passed = static_cast<double>(options.steps) * static_cast<double>(options.batch_size);
     const double epochs = features.examples == 0 ? 0 : passed / static_cast<double>(features.examples);
-    const FeatureChoice choice = choose_features<Model>(features.path, features.kept_as,
-                                                        detail::estimated_tokens(stream, features.examples), epochs);
+    const std::uint64_t tokens = epochs > 1 ? detail::estimated_tokens(stream, features.examples) : 0;
+    const FeatureChoice choice =
+        choose_features(features.path, tokens * detail::feature_bytes<Model>(features.kept_as), epochs);
     tell(choice.why);
     FitResult result;
     {
