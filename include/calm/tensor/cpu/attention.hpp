@@ -222,6 +222,8 @@ CALM_EXTERN template void attention<double>(Cpu, const AttentionExtents&, const 
                                             const double*, const double*, const double*, double*, double*);
 CALM_EXTERN template void attention<bf16>(Cpu, const AttentionExtents&, const AttentionRule<float>&, const bf16*,
                                           const bf16*, const bf16*, const bf16*, bf16*, float*);
+CALM_EXTERN template void attention<float>(Cpu, const AttentionExtents&, const RoundedRule<float, bf16>&, const float*,
+                                           const float*, const float*, const float*, float*, float*);
 #endif
 
 }  // namespace calm::kernel

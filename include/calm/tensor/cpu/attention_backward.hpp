@@ -343,6 +343,9 @@ CALM_EXTERN template void attention_backward<double>(Cpu, const AttentionExtents
 CALM_EXTERN template void attention_backward<bf16>(Cpu, const AttentionExtents&, const AttentionRule<float>&,
                                                    const bf16*, const bf16*, const bf16*, const bf16*, const float*,
                                                    const bf16*, bf16*, bf16*, bf16*, const bf16*);
+CALM_EXTERN template void attention_backward<float>(Cpu, const AttentionExtents&, const RoundedRule<float, bf16>&,
+                                                    const float*, const float*, const float*, const float*,
+                                                    const float*, const float*, float*, float*, float*, const float*);
 #endif
 
 }  // namespace calm::kernel
