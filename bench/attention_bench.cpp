@@ -1,7 +1,7 @@
-/// \file  Causal attention, fp32: 9 heads of width 64, two texts.
+/// \file  Causal attention, fp32: 9 heads of width 64, two texts; as it is, and with operands rounded to bf16.
 ///
 /// Useful FLOPs of the forward pass: q·kᵀ and p·v take 4·B·T·T·H·d, and causal order needs half. Of the backward pass:
-/// 2.5 times as many, the recomputed scores included. Arguments: tokens of a text, key heads.
+/// 2.5 times as many, the recomputed scores included. Arguments: tokens of a text, key heads, whether operands are rounded.
 #include <cstddef>
 #include <vector>
 
@@ -18,8 +18,9 @@ struct Texts {
   calm::kernel::AttentionExtents extents;
   std::vector<float> q, k, v, out, lse;
   std::vector<calm::Index> end;
+  bool rounded;
 
-  explicit Texts(const benchmark::State& state) {
+  explicit Texts(const benchmark::State& state) : rounded(state.range(2) != 0) {
     bench::machine();
     const auto time = static_cast<std::size_t>(state.range(0)), kv_heads = static_cast<std::size_t>(state.range(1));
     extents = {batch, time, time, heads, kv_heads, width};
@@ -31,11 +32,21 @@ struct Texts {
     for (std::size_t i = 0; i < batch * time; ++i) end.push_back(static_cast<calm::Index>(i % time + 1));
     forward();
   }
-  void forward() {
-    calm::kernel::attention(cpu, extents, rule(), q.data(), k.data(), v.data(), static_cast<const float*>(nullptr), out.data(),
-                            lse.data());
+  /// Calls f with the rule.
+  template <class F>
+  void with_rule(const F& f) const {
+    const calm::kernel::AttentionRule<float> exact{nullptr, end.data(), nullptr, nullptr, 0.125f};
+    if (rounded)
+      f(calm::kernel::RoundedRule<float, calm::bf16>{exact});
+    else
+      f(exact);
   }
-  calm::kernel::AttentionRule<float> rule() const { return {nullptr, end.data(), nullptr, nullptr, 0.125f}; }
+  void forward() {
+    with_rule([&](const auto& rule) {
+      calm::kernel::attention(cpu, extents, rule, q.data(), k.data(), v.data(), static_cast<const float*>(nullptr),
+                              out.data(), lse.data());
+    });
+  }
   double forward_flops() const {
     return 4.0 * static_cast<double>(batch * extents.queries * extents.queries * heads * width) / 2;
   }
@@ -62,15 +73,17 @@ void backward(benchmark::State& state) {
   Texts t(state);
   std::vector<float> dq(t.q.size()), dk(t.k.size()), dv(t.v.size());
   for (auto _ : state) {
-    calm::kernel::attention_backward(cpu, t.extents, t.rule(), t.q.data(), t.k.data(), t.v.data(), t.out.data(),
-                                     t.lse.data(), t.q.data(), dq.data(), dk.data(), dv.data());
+    t.with_rule([&](const auto& rule) {
+      calm::kernel::attention_backward(cpu, t.extents, rule, t.q.data(), t.k.data(), t.v.data(), t.out.data(),
+                                       t.lse.data(), t.q.data(), dq.data(), dk.data(), dv.data());
+    });
     benchmark::ClobberMemory();
   }
   bench::report_flops(state, 2.5 * t.forward_flops());
 }
 
 void shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"time", "kv_heads"})->ArgsProduct({{128, 512}, {3, 9}})->UseRealTime();
+  b->ArgNames({"time", "kv_heads", "rounded"})->ArgsProduct({{128, 512}, {3, 9}, {0, 1}})->UseRealTime();
 }
 
 }  // namespace
