@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "calm/tensor/cuda/attention_tile.cuh"
-#include "calm/tensor/cuda/fragment.cuh"
+#include "calm/tensor/cuda/tile_product.cuh"
 
 namespace calm::cuda {
 

@@ -35,13 +35,12 @@ struct FlashForward {
 
   std::size_t tiles() const { return (e.queries * (e.heads / e.kv_heads) + rows - 1) / rows; }
 
-  /// What a warp has in its registers: of chunk m its rows are those from row(m) on.
+  /// What a warp has in its registers: of chunk m its rows are those from row_of_warp on.
   struct State {
     Lanes<Sums<W / 8>> out[chunks];
     Lanes<Sums<keys / 8>> s[chunks];
     Lanes<float> top[chunks][2], sum[chunks][2];  ///< the largest score and Σ of the weights relative to it
   };
-  CALM_KERNEL static unsigned row(const Warp& warp, unsigned m) { return (m * WarpTeam::warps + warp.number) * 16; }
 
   CALM_KERNEL void operator()(const WarpTeam& team, std::size_t item) const {
     const unsigned pack = static_cast<unsigned>(e.heads / e.kv_heads), all = static_cast<unsigned>(e.queries) * pack;
@@ -82,7 +81,7 @@ struct FlashForward {
       copy_block(v, j0, vs);
       team.each_warp([&](const Warp& warp) {
         State& state = states[warp];
-        multiply_rows(warp, state.s, qs, [&](unsigned m) { return row(warp, m); }, ks);
+        multiply_rows(warp, state.s, qs, ks);
         score(warp, state, seen, of, r0, j0, span.all_see(j0, j0 + step));
         weigh(warp, state);
       });
@@ -116,7 +115,7 @@ struct FlashForward {
       CALM_UNROLL for (unsigned m = 0; m < chunks; ++m) {
         CALM_UNROLL for (auto& tile : state.out[m][lane].of) tile[0] = tile[1] = tile[2] = tile[3] = 0;
         CALM_UNROLL for (unsigned half = 0; half < 2; ++half) {
-          const unsigned r = r0 + row(warp, m) + lane / 4 + 8 * half;
+          const unsigned r = r0 + row_of_warp(warp, m) + lane / 4 + 8 * half;
           const bool is = sink && first;
           state.top[m][half][lane] =
               is ? wide(sink[of.head_of(r)]) * std::numbers::log2e_v<float> : -std::numeric_limits<float>::infinity();
@@ -133,7 +132,7 @@ struct FlashForward {
     CALM_UNROLL for (unsigned m = 0; m < chunks; ++m) {
       CALM_UNROLL for (unsigned half = 0; half < 2; ++half) {
         warp.each([&](unsigned lane) {
-          const unsigned r = row(warp, m) + lane / 4 + 8 * half;
+          const unsigned r = row_of_warp(warp, m) + lane / 4 + 8 * half;
           const auto scores = row_of(state.s[m][lane], half, j0 + static_cast<Index>(lane % 4 * 2));
           if (!of_product.plain) {
             scores([&](float& x, Index) { x = of_product(x); });
@@ -193,7 +192,7 @@ struct FlashForward {
       CALM_UNROLL for (unsigned half = 0; half < 2; ++half) {
         warp.fold<4>(state.sum[m][half], Sum{});
         warp.each([&](unsigned lane) {
-          const unsigned r = row(warp, m) + lane / 4 + 8 * half;
+          const unsigned r = row_of_warp(warp, m) + lane / 4 + 8 * half;
           if (r >= n) return;
           const float sum = state.sum[m][half][lane], inverse = sum > 0 ? 1.0f / sum : 0.0f;
           const float top = state.top[m][half][lane] + std::log2(sum);

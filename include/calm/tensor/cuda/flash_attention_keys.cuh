@@ -58,7 +58,7 @@ struct FlashBackwardKeys {
       team.arrive();  // the queries; the gradients of results from before were read
       copy_tile(team, work, in.d_out, now, work.d_outs);
       team.each_warp([&](const Warp& warp) {
-        multiply_rows(warp, states[warp].s, work.ks, [&](unsigned) { return warp.number * 16; }, work.queries(stage));
+        multiply_rows(warp, states[warp].s, work.ks, work.queries(stage));
       });
       team.arrive();
       if (stages == 2 && work.has(at)) copy_queries(team, work, at, 1 - stage);
@@ -142,7 +142,7 @@ struct FlashBackwardKeys {
   /// Adds what a tile of queries says, with the products of keys and queries in state.s.
   CALM_KERNEL void add(const Warp& warp, State& state, const Work& work, const Place& at, unsigned stage) const {
     if constexpr (ForKeys) {
-      multiply_rows(warp, state.dp, work.vs, [&](unsigned) { return warp.number * 16; }, work.d_outs);
+      multiply_rows(warp, state.dp, work.vs, work.d_outs);
     }
     weigh(warp, state, work, at, stage);
     if constexpr (ForValues) multiply_columns(warp, state.dv, state.s, work.d_outs);

@@ -56,14 +56,14 @@ struct FlashBackwardQueries {
       team.arrive();  // the values; the keys from before were read
       copy_block(in.k, now, ks);
       team.each_warp([&](const Warp& warp) {
-        multiply_rows(warp, states[warp].dp, d_outs, [&](unsigned) { return warp.number * 16; }, vs);
+        multiply_rows(warp, states[warp].dp, d_outs, vs);
       });
       team.arrive();
       j0 = span.next(now + step, step);
       if (j0 < span.last) copy_block(in.v, j0, vs);
       team.each_warp([&](const Warp& warp) {
         State& state = states[warp];
-        multiply_rows(warp, state.s, qs, [&](unsigned) { return warp.number * 16; }, ks);
+        multiply_rows(warp, state.s, qs, ks);
         differentiate(warp, state, head, seen, now, span.all_see(now, now + step));
         multiply_columns(warp, state.dq, state.s, ks);
       });

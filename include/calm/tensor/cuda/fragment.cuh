@@ -1,4 +1,4 @@
-/// \file  Products on the tensor cores: tiles in shared memory, and what each lane of a warp holds of a matrix.
+/// \file  The tensor cores' instructions for a warp: tiles in shared memory, and what each lane holds of a matrix.
 ///
 /// The instructions are `mma.m16n8k16` on bf16 with sums in fp32 and `ldmatrix` (PTX ISA, "Matrix Fragments for
 /// mma.m16n8k16 with floating point type" and "ldmatrix"). On the host they are written out, lane by lane.
@@ -160,55 +160,5 @@ void multiply_add(const Warp& warp, Lanes<Sums<N>>& c, unsigned tile, const Lane
 }
 
 #endif
-
-/// c[m] = rows row(m) to row(m) + 15 of `a` · the rows of `b`, turned.
-template <unsigned M, class TileA, class TileB, class Row>
-CALM_KERNEL void multiply_rows(const Warp& warp, Lanes<Sums<TileB::rows / 8>> (&c)[M], const TileA& a, const Row& row,
-                               const TileB& b) {
-  warp.each([&](unsigned lane) {
-    CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
-      CALM_UNROLL for (auto& tile : c[m][lane].of) tile[0] = tile[1] = tile[2] = tile[3] = 0;
-    }
-  });
-  CALM_UNROLL for (unsigned k = 0; k < TileA::width; k += 16) {
-    Lanes<Quad> left[M];
-    CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
-      load_matrices<false>(warp, left[m], [&](unsigned lane) { return a.at(row(m) + lane % 16, k + lane / 16 * 8); });
-    }
-    CALM_UNROLL for (unsigned n = 0; n < TileB::rows; n += 16) {
-      Lanes<Quad> right;
-      load_matrices<false>(warp, right, [&](unsigned lane) {
-        return b.at(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8);
-      });
-      CALM_UNROLL for (unsigned half = 0; half < 2; ++half) {
-        CALM_UNROLL for (unsigned m = 0; m < M; ++m) multiply_add(warp, c[m], n / 8 + half, left[m], right, half);
-      }
-    }
-  }
-}
-
-/// c[m] += weights[m], rounded, · b. Sums of two tiles are, lane by lane, where a left factor's elements have to be.
-template <unsigned M, class TileB>
-CALM_KERNEL void multiply_columns(const Warp& warp, Lanes<Sums<TileB::width / 8>> (&c)[M],
-                                  const Lanes<Sums<TileB::rows / 8>> (&weights)[M], const TileB& b) {
-  CALM_UNROLL for (unsigned k = 0; k < TileB::rows; k += 16) {
-    Lanes<Quad> left[M];
-    warp.each([&](unsigned lane) {
-      CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
-        CALM_UNROLL for (unsigned r = 0; r < 4; ++r) {
-          const float(&w)[4] = weights[m][lane].of[k / 8 + r / 2];
-          left[m][lane].of[r] = pack(w[r % 2 * 2], w[r % 2 * 2 + 1]);
-        }
-      }
-    });
-    CALM_UNROLL for (unsigned n = 0; n < TileB::width; n += 16) {
-      Lanes<Quad> right;
-      load_matrices<true>(warp, right, [&](unsigned lane) { return b.at(k + lane % 16, n + lane / 16 * 8); });
-      CALM_UNROLL for (unsigned half = 0; half < 2; ++half) {
-        CALM_UNROLL for (unsigned m = 0; m < M; ++m) multiply_add(warp, c[m], n / 8 + half, left[m], right, half);
-      }
-    }
-  }
-}
 
 }  // namespace calm::cuda

@@ -73,6 +73,16 @@ CALM_KERNEL inline float reciprocal(float x) {
 #endif
 }
 
+/// A team's memory from the first multiple of `shared_alignment` bytes on.
+inline constexpr std::size_t shared_alignment = 1024;
+template <class A>
+CALM_KERNEL A* aligned_memory(const Team& team) {
+  const auto start = reinterpret_cast<std::uintptr_t>(team.template shared<unsigned char>());
+  return reinterpret_cast<A*>((start + shared_alignment - 1) / shared_alignment * shared_alignment);
+}
+/// What a kernel with `bytes` of it asks for.
+constexpr std::size_t with_alignment(std::size_t bytes) { return bytes == 0 ? 0 : bytes + shared_alignment; }
+
 #ifdef __CUDACC__
 
 struct Warp {
@@ -136,9 +146,17 @@ class WarpTeam : public Team {
   /// All warps wait for each other and for all copies that were begun.
   __device__ void arrive() const {
     asm volatile("cp.async.wait_all;" ::: "memory");
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");  // warpgroup.cuh's instructions see it too
+#endif
     __syncthreads();
   }
   __device__ void barrier() const { __syncthreads(); }
+  /// The team's memory; it begins at a multiple of 1024 bytes.
+  template <class A>
+  __device__ A* shared() const {
+    return aligned_memory<A>(*this);
+  }
 };
 
 template <class F>
@@ -150,11 +168,11 @@ __global__ void __launch_bounds__(WarpTeam::threads, F::teams_per_processor) eac
 template <class F>
 void warp_teams(const char* kernel, std::size_t items, const F& f) {
   if (items == 0) return;
-  if (F::shared_bytes > 48 * 1024) {
-    cudaFuncSetAttribute(each_warp_team<F>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         static_cast<int>(F::shared_bytes));
+  constexpr std::size_t bytes = with_alignment(F::shared_bytes);
+  if (bytes > 48 * 1024) {
+    cudaFuncSetAttribute(each_warp_team<F>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
   }
-  each_warp_team<F><<<static_cast<unsigned>(items), WarpTeam::threads, F::shared_bytes, stream()>>>(f);
+  each_warp_team<F><<<static_cast<unsigned>(items), WarpTeam::threads, bytes, stream()>>>(f);
   launched(kernel, items);
 }
 
@@ -203,6 +221,10 @@ class WarpTeam : public Team {
     coming_.clear();
   }
   void barrier() const {}
+  template <class A>
+  A* shared() const {
+    return aligned_memory<A>(*this);
+  }
 
  private:
   struct Coming {
@@ -225,7 +247,7 @@ class OfWarps {
 template <class F>
 void warp_teams(const char* kernel, std::size_t items, const F& f) {
   launch(kernel, [=] {
-    for (std::size_t item = items; item-- > 0;) f(WarpTeam(F::shared_bytes), item);
+    for (std::size_t item = items; item-- > 0;) f(WarpTeam(with_alignment(F::shared_bytes)), item);
   });
 }
 
