@@ -102,14 +102,6 @@ TEST_CASE("an interrupted run leaves its file, and goes on with it to the same b
   CHECK(!std::filesystem::exists(features.path));
 }
 
-TEST_CASE("of models that are not packed a run of one epoch has the bits of fit") {
-  const TemporaryFolder folder;
-  const Kept kept = trained<Composed>(twelve_steps(), {.path = folder / "features", .examples = 48});
-  const auto model = make_small<Composed>(false);
-  fit(*model, again, twelve_steps());
-  CHECK(same_bits(kept.parameters, parameters_of(*model)));
-}
-
 TEST_CASE("what has no features is trained without, and an empty path is refused") {
   const auto model = fresh<Trained>();
   std::string said;

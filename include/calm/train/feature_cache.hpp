@@ -17,6 +17,7 @@
 #include "calm/io/module_file.hpp"
 #include "calm/io/record_file.hpp"
 #include "calm/nn/layout.hpp"
+#include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/memory.hpp"  // kernel::copy
 
 namespace calm::train {
@@ -32,7 +33,6 @@ struct FeatureCacheOptions {
   KeptAs kept_as = KeptAs::exact;
   std::uint64_t most_bytes = 0;  ///< of the file; 0: as many as the disk has
   bool stop_when_full = false;   ///< a disk that is full is an `Error`; false: training goes on, and keeps no more
-  bool once = false;             ///< no text comes again: nothing is kept, and batches are computed as a whole
 };
 
 namespace detail {
@@ -61,19 +61,6 @@ inline constexpr bool reads_one_way = []<std::size_t... I>(std::index_sequence<I
 template <class Model>
 inline constexpr bool reads_anchor_tokens = []<std::size_t... I>(std::index_sequence<I...>) {
   return (!requires { Model::template branch_type<I>::retokenizer; } && ...);
-}(std::make_index_sequence<Model::branches>{});
-
-template <class Mode>
-inline constexpr bool packs = false;
-template <class Stored>
-inline constexpr bool packs<FrozenAs<Stored>> = true;
-
-/// Whether what the frozen models of a composition make of a text has the same bits whatever stands beside it: products
-/// with packed matrices have.
-template <class Model>
-inline constexpr bool texts_stand_alone = []<std::size_t... I>(std::index_sequence<I...>) {
-  return packs<typename Model::anchor_type::mode> &&
-         (packs<typename Model::template branch_type<I>::augment_type::mode> && ...);
 }(std::make_index_sequence<Model::branches>{});
 
 /// What of a configuration decides what a model computes from its weights.
@@ -128,11 +115,11 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
 /// outlive the composition, whose frozen weights must be in place and stay as they are.
 ///
 /// Texts are known by their tokens, so the order of a stream, its epochs and other data in the same file do not matter.
-/// Of packed models (`FrozenAs`) a text's features have the same bits whatever stands beside it. So whole batches are
-/// computed, as the composition itself does, and runs have the composition's own bits with or without a file, whatever
-/// of it is there already. Of others, what a product's rows are to the last bit may depend on how many there are; so
-/// each text is computed by itself, and runs have the same bits with or without a file, but differ in rounding from
-/// those on the composition. (Features in bf16 differ by more, with or without a file alike.)
+/// What frozen models make of a text has the same bits whatever stands beside it. So a batch of which some text is not
+/// kept is computed as the composition itself does, and runs have the composition's own bits, with or without a file,
+/// whatever of it is there already. Kept in bf16, features are rounded, wherever they come from. And products of up to
+/// `few_rows` rows (4, or 32 of models in bf16) add up in another order: a batch of so few tokens is computed with
+/// padding below it, so there alone a run differs in rounding from one on the composition.
 ///
 /// The file may be killed at any moment (`io::RecordFile`). It is bound to the models' weights and configurations and
 /// to the layers that are read; another composition is refused by an `Error`.
@@ -160,7 +147,7 @@ class FeatureCache {
       return std::string("calm::train::FeatureCache: features in double are kept exactly; choose KeptAs::exact");
     });
     for (const Part& part : parts_) values_per_token_ += part.shared ? 0 : part.width;
-    if (options_.path.empty() || options_.once) return;
+    if (options_.path.empty()) return;
     const std::string kept_as = as_bf16() ? dtype_name<bf16> : dtype_name<value_type>;
     file_.emplace(options_.path, detail::features_identity(model, kept_as));
   }
@@ -173,25 +160,30 @@ class FeatureCache {
   /// As Model::features; of what was kept, zeros where no text stands. Throws `Error` if the layout is not one of whole
   /// texts, or if the disk is full and `stop_when_full` is set.
   Features features(const Tokens& tokens, const Layout& layout) const {
-    if (whole_batches() && !file_ && !as_bf16()) return model_.features(tokens, layout);
-    Features features = blank(layout.position.shape());
     missing_.clear();
+    const bool as_computed = !file_ && !as_bf16() && tokens.size() > few;
+    Features features;
+    if (!as_computed) features = blank(layout.position.shape());
     nn::for_each_text("calm::train::FeatureCache", layout, [&](std::size_t at, std::size_t length) {
-      const Index* const text = tokens.data() + at;
-      const Text found{io::sha256(text, length * sizeof(Index)), at, length};
-      const Storage<Cpu> record(length * bytes_per_token());
-      if (file_ && file_->read(found.key, record.data(), length * bytes_per_token())) {
-        ++hits_;
-        unpack(record.data(), at, length);
-      } else if (whole_batches()) {
-        missing_.push_back(found);
-      } else {
-        take(found, features_of(model_, text, length), 0);
+      Text text{{}, at, length};
+      const std::size_t bytes = length * bytes_per_token();
+      if (file_) {
+        text.key = io::sha256(tokens.data() + at, length * sizeof(Index));
+        const Storage<Cpu> record(bytes);
+        if (file_->read(text.key, record.data(), bytes)) {
+          ++hits_;
+          return unpack(record.data(), at, length);
+        }
       }
+      missing_.push_back(text);
     });
     if (missing_.empty()) return features;
-    const Features computed = model_.features(tokens, layout);
-    for (const Text& text : missing_) take(text, computed, text.at);
+    Features all = computed(tokens, layout);
+    if (as_computed) {
+      misses_ += missing_.size();
+      return all;
+    }
+    for (const Text& text : missing_) take(text, all);
     return features;
   }
 
@@ -222,21 +214,34 @@ class FeatureCache {
     std::size_t at = 0, length = 0;
   };
 
-  bool as_bf16() const { return options_.kept_as == KeptAs::bf16; }
-  bool whole_batches() const { return detail::texts_stand_alone<Model> || options_.once; }
+  static constexpr std::size_t few = kernel::detail::few_rows<value_type>;
 
-  static Tokens one_text(const Index* tokens, std::size_t length) {
-    return Tokens::from(Shape<calm::Batch, Time>(1, length), tokens);
-  }
-  static Features features_of(const Model& model, const Index* tokens, std::size_t length) {
-    const std::array lengths{static_cast<Index>(length)};
-    return model.features(one_text(tokens, length), nn::pad_right<device>(lengths, length));
+  bool as_bf16() const { return options_.kept_as == KeptAs::bf16; }
+
+  /// The features of a batch; one so small that its products would have few rows gets rows of padding below its own.
+  Features computed(const Tokens& tokens, const Layout& layout) const {
+    const std::size_t size = tokens.size(), time = layout.time();
+    if (size > few) return model_.features(tokens, layout);
+    const Shape<calm::Batch, Time> shape(layout.batch() + (few - size) / time + 1, time);
+    const auto padded = [&](const Tokens& x) {
+      if (!x.defined()) return x;
+      Tokens y = Tokens::zeros(shape);
+      std::copy_n(x.data(), size, y.mutable_data());
+      return y;
+    };
+    Layout all = layout;
+    all.position = padded(layout.position);
+    all.keys.begin = padded(layout.keys.begin);
+    all.keys.end = padded(layout.keys.end);
+    all.prompt = padded(layout.prompt);
+    return model_.features(padded(tokens), all);
   }
 
   /// Which tensors there are, read off the features of a text of one token.
   static std::vector<Part> parts_of(const Model& model) {
     const Index token = 0;
-    const Features probe = features_of(model, &token, 1);
+    const Features probe = model.features(Tokens::from(Shape<calm::Batch, Time>(1, 1), &token),
+                                          nn::pad_right<device>(std::array<Index, 1>{1}, 1));
     std::vector<Part> parts;
     std::vector<const value_type*> seen;
     detail::for_each_feature(probe, [&](const auto& x) {
@@ -264,19 +269,20 @@ class FeatureCache {
     return features;
   }
 
-  /// A text's features, which stand from token `from` of `computed` on: to the file, and to the batch.
-  void take(const Text& text, const Features& computed, std::size_t from) const {
-    ++misses_;
+  /// A text's features, out of those of its batch: to the file, and to the features that are being made.
+  void take(const Text& text, const Features& all) const {
     const std::size_t bytes = text.length * bytes_per_token();
     const Storage<Cpu> record(bytes);
     std::size_t i = 0, done = 0;
-    detail::for_each_feature(computed, [&](const auto& x) {
+    detail::for_each_feature(all, [&](const auto& x) {
       const Part& part = parts_[i++];
       if (part.shared) return;
-      copy_values(text.length * part.width, x.data() + from * part.width, record.data(), done);
+      copy_values(text.length * part.width, x.data() + text.at * part.width, record.data(), done);
       done += text.length * part.width;
     });
-    keep(text.key, record.data(), bytes);
+    const bool twice = file_ && file_->has(text.key);  // in its batch
+    ++(twice ? hits_ : misses_);
+    if (!twice) keep(text.key, record.data(), bytes);
     unpack(record.data(), text.at, text.length);
   }
   /// Values to the record, from its value number `at` on.
@@ -288,7 +294,7 @@ class FeatureCache {
   }
 
   void keep(const io::Digest& key, const void* record, std::size_t bytes) const {
-    if (!file_ || !problem_.empty() || file_->has(key)) return;
+    if (!file_ || !problem_.empty()) return;
     if (options_.most_bytes > 0 && file_->bytes() + bytes > options_.most_bytes) {
       problem_ = file_->path() + ": it holds " + std::to_string(file_->bytes()) + " bytes, and most_bytes is " +
                  std::to_string(options_.most_bytes);

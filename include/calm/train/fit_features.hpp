@@ -96,11 +96,9 @@ std::uint64_t estimated_tokens(Stream& stream, std::uint64_t examples) {
 
 }  // namespace detail
 
-/// As `fit` with AdamW, and the frozen part of each text is kept in a file if the run has more than one epoch and the
-/// disk has room. Of packed models the run has the bits of `fit` without features, whatever is chosen; of others, runs
-/// of more than one epoch have the same bits whether there is a file or not, and differ from `fit` in rounding
-/// (`FeatureCache`). A run that goes on goes on with its file. Models without features are trained as by `fit`. Throws
-/// `Error`.
+/// As `fit` with AdamW, and to the same bits (but see `FeatureCache`): the frozen part of each text is kept in a file
+/// if the run has more than one epoch and the disk has room. A run that goes on goes on with its file. Models without
+/// features are trained as by `fit`. Throws `Error`.
 template <class Model, ExampleStream Stream>
 FitResult fit(Model& model, Stream stream, const FitOptions& options, const FeatureOptions& features) {
   const auto tell = [&](const std::string& what) {
@@ -121,9 +119,7 @@ FitResult fit(Model& model, Stream stream, const FitOptions& options, const Feat
     tell(choice.why);
     FitResult result;
     {
-      FeatureCache cache(model, {.path = choice.kept ? features.path : "",
-                                 .kept_as = features.kept_as,
-                                 .once = epochs <= 1});
+      FeatureCache cache(model, {.path = choice.kept ? features.path : "", .kept_as = features.kept_as});
       result = fit(cache, std::move(stream), options);
       if (!cache.problem().empty()) tell("kept as far as they could be: " + cache.problem());
     }
