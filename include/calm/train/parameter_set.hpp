@@ -73,12 +73,17 @@ class ParameterSet {
   /// lists its parameters.
   GradientNorm gradient_norm() {
     GradientNorm norm;
-    std::size_t count = 0;
+    auto* const sums = static_cast<double*>(sums_.data());
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const detail::ParameterEntry& e = entries_[i];
-      if (!active(e)) continue;
-      const double sum = squares_of_[i](e.size, e.gradient(), partial_.data());
-      if (!std::isfinite(sum) && norm.finite()) norm.non_finite = &e.path;
+      squares_of_[i](e.size, active(e) ? e.gradient() : nullptr, partial_.data(), sums + i);
+    }
+    kernel::copy_to_host(Device{}, entries_.size() * sizeof(double), sums, squares_.data());  // the one time to wait
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (!active(entries_[i])) continue;
+      const double sum = squares_[i];
+      if (!std::isfinite(sum) && norm.finite()) norm.non_finite = &entries_[i].path;
       squares_[count++] = sum;
     }
     double total = 0;
@@ -238,11 +243,18 @@ class ParameterSet {
     for (const detail::ParameterEntry& e : entries_) chunks = std::max(chunks, e.size / kernel::norm_chunk + 1);
     partial_.resize(chunks);
     squares_.resize(entries_.size());
+    sums_ = Storage<Device>(entries_.size() * sizeof(double));
   }
 
   template <class T>
-  static double sum_of_squares(std::size_t size, const void* gradient, double* partial) {
-    return gradient ? kernel::sum_of_squares(Device{}, size, static_cast<const T*>(gradient), partial) : 0.0;
+  static void sum_of_squares(std::size_t size, const void* gradient, double* partial, double* sum) {
+    const T* const g = static_cast<const T*>(gradient);
+    if (g == nullptr)
+      kernel::fill(Device{}, 1, 0.0, sum);
+    else if constexpr (std::is_same_v<Device, Cpu>)
+      *sum = kernel::sum_of_squares(Cpu{}, size, g, partial);
+    else
+      kernel::sum_of_squares(Device{}, size, g, sum);
   }
 
   template <class T>
@@ -269,7 +281,8 @@ class ParameterSet {
   std::string name_;
   std::vector<detail::ParameterEntry> entries_;
   std::vector<State> state_;
-  std::vector<double (*)(std::size_t size, const void* gradient, double* partial)> squares_of_;  ///< per entry
+  std::vector<void (*)(std::size_t size, const void* gradient, double* partial, double* sum)> squares_of_;  ///< per entry
+  Storage<Device> sums_;  ///< what these make: a double per entry
   std::vector<double> partial_, squares_;
   std::uint64_t updates_ = 0;
   double gradient_scale_ = 1;

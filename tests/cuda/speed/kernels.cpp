@@ -62,7 +62,8 @@ void sweeps(double ceiling) {
   sweep("rope, heads of 256", 4, ceiling, [&] {
     kernel::rope(d, tokens, hidden / 256, 256, 256, false, table.data(), x.data(), to);
   });
-  sweep("sum_of_squares", 2, ceiling, [&] { (void)kernel::sum_of_squares<bf16>(d, n, x.data(), nullptr); });
+  auto sum = some<double>(1);
+  sweep("sum_of_squares", 2, ceiling, [&] { kernel::sum_of_squares(d, n, x.data(), sum.mutable_data()); });
   sweep("softmax", 4, ceiling, [&] { kernel::softmax(d, tokens, hidden, x.data(), to); });
   auto m = some<float>(n), v = Flat<float>::zeros(Shape<Any>(n)), master = some<float>(n);
   const kernel::AdamWStep<float> step{1, 0.9f, 0.999f, 1, 1e-3f, 1, 1e-8f};

@@ -59,6 +59,38 @@ struct GateBackward {
   kernel::Activation kind;
   CALM_KERNEL A operator()(A gate, A up, A dy) const { return slope_of(kind, gate) * up * dy; }
 };
+/// dgate (+)= slope(gate) · up · dy, dup (+)= value(gate) · dy
+template <class T>
+struct GateBackwardBoth {
+  kernel::Activation kind;
+  const T *gate, *up, *dy;
+  T* dgate;
+  bool adds_gate;
+  T* dup;
+  bool adds_up;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    const auto g = load<N>(gate + i), u = load<N>(up + i), d = load<N>(dy + i);
+    Pack<Accumulator<T>, N> slope, value;
+    for (std::size_t j = 0; j < N; ++j) {
+      slope.at[j] = slope_of(kind, wide(g.at[j])) * wide(u.at[j]) * wide(d.at[j]);
+      value.at[j] = value_of(kind, wide(g.at[j])) * wide(d.at[j]);
+    }
+    put<N>(slope, dgate + i, adds_gate);
+    put<N>(value, dup + i, adds_up);
+  }
+
+ private:
+  template <std::size_t N>
+  CALM_KERNEL static void put(const Pack<Accumulator<T>, N>& gradient, T* to, bool adds) {
+    Pack<T, N> pack{};
+    if (adds) pack = load<N>(to);
+    for (std::size_t j = 0; j < N; ++j) {
+      pack.at[j] = narrow<T>(adds ? wide(pack.at[j]) + gradient.at[j] : gradient.at[j]);
+    }
+    store(to, pack);
+  }
+};
 template <class A>
 struct Squash {
   bool is_tanh;
@@ -92,6 +124,13 @@ void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T*
   cuda::map<true>("gate_backward", n, dgate, cuda::GateBackward<Accumulator<T>>{kind}, {{gate}, {up}, {dy}});
 }
 template <class T>
+void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate,
+                   bool adds_gate, T* dup, bool adds_up) {
+  cuda::each_pack<cuda::pack_width<T>>(
+      "gate_backward", n, cuda::in_packs(gate, up, dy, dgate, dup),
+      cuda::GateBackwardBoth<T>{kind, gate, up, dy, dgate, adds_gate, dup, adds_up});
+}
+template <class T>
 void gate_backward_up(Cuda, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {
   cuda::map<true>("gate_backward_up", n, dup, cuda::Gate<Accumulator<T>>{kind}, {{gate}, {dy}});
 }
@@ -111,6 +150,7 @@ void squash_backward(Cuda, Squash kind, std::size_t n, const T* y, const T* dy, 
   template void activate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);     \
   template void gate<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);                  \
   template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*); \
+  template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*, bool, T*, bool);  \
   template void gate_backward_up<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);      \
   template void squash<T>(Cuda, Squash, std::size_t, const T*, T*);                              \
   template void squash_backward<T>(Cuda, Squash, std::size_t, const T*, const T*, T*);

@@ -74,9 +74,11 @@ struct SetRows {
   }
 };
 
-/// Rows of logits that stand in memory at a time: about 512 MiB, so that the products are large.
+/// Rows of logits that stand in memory at a time: up to 1 GiB, so that the products are large, and in whole tiles of
+/// theirs.
 inline std::size_t logit_rows(std::size_t vocab, std::size_t element) {
-  return std::clamp<std::size_t>((std::size_t{1} << 29) / (vocab * element), 128, std::size_t{1} << 16);
+  constexpr std::size_t tile = 256;
+  return std::clamp<std::size_t>((std::size_t{1} << 30) / (vocab * element) / tile, 1, 256) * tile;
 }
 
 }  // namespace calm::cuda

@@ -57,6 +57,10 @@ template <class T>
 void gate(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, T* y);
 template <class T>
 void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate);
+/// Both gradients in one pass; each is added to what stands there, or written.
+template <class T>
+void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate,
+                   bool adds_gate, T* dup, bool adds_up);
 template <class T>
 void gate_backward_up(Cuda, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup);
 template <class T>
@@ -168,9 +172,9 @@ template <class T>
 void linear_cross_entropy(Cuda, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
                           const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss);
 
-// Optimizers. `partial` is the host's; the sum waits.
+// Optimizers. `sum` is in the device's memory.
 template <class T>
-double sum_of_squares(Cuda, std::size_t n, const T* x, double* partial);
+void sum_of_squares(Cuda, std::size_t n, const T* x, double* sum);
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x);
 

@@ -84,20 +84,15 @@ struct AdamW {
 namespace calm::kernel {
 
 template <class T>
-double sum_of_squares(Cuda device, std::size_t n, const T* x, double*) {
-  if (n == 0) return 0;
+void sum_of_squares(Cuda, std::size_t n, const T* x, double* sum) {
   const std::size_t chunks = (n + norm_chunk - 1) / norm_chunk;
-  const cuda::Scratch<double> partial(chunks + 1);
-  double* const all = partial.data() + chunks;
+  const cuda::Scratch<double> partial(chunks);
   constexpr std::size_t width = cuda::pack_width<T>;
   if (cuda::in_packs(x))
     cuda::teams("sum_of_squares", chunks, norm_chunk, cuda::Squares<width, T>{n, x, partial.data()});
   else
     cuda::teams("sum_of_squares", chunks, norm_chunk, cuda::Squares<1, T>{n, x, partial.data()});
-  cuda::teams("sum_of_squares", 1, chunks, cuda::SumAll{chunks, partial.data(), all});
-  double sum = 0;
-  copy_to_host(device, sizeof(double), all, &sum);
-  return sum;
+  cuda::teams("sum_of_squares", 1, chunks, cuda::SumAll{chunks, partial.data(), sum});
 }
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x) {
@@ -106,7 +101,7 @@ void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A
 }
 
 #define CALM_OPTIMIZER(T)                                                                                             \
-  template double sum_of_squares<T>(Cuda, std::size_t, const T*, double*);                                            \
+  template void sum_of_squares<T>(Cuda, std::size_t, const T*, double*);                                              \
   template void adamw<T, double>(Cuda, std::size_t, const AdamWStep<double>&, const T*, double*, double*, double*, T*);
 CALM_FOR_COMPUTE_TYPES(CALM_OPTIMIZER)
 #undef CALM_OPTIMIZER

@@ -33,6 +33,10 @@ struct GatedNode {
       T* dgate = tape.template gradient<T>(gate_slot);
       kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy, dgate,
                             tape.template gradient<T>(up_slot));
+    } else if constexpr (NeedGate && NeedUp) {
+      const auto dgate = tape.template target<T>(gate_slot), dup = tape.template target<T>(up_slot);
+      kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy, dgate.data, dgate.adds, dup.data,
+                            dup.adds);
     } else {
       if constexpr (NeedGate) {
         kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy,
