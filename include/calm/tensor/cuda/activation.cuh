@@ -76,21 +76,11 @@ struct GateBackwardBoth {
       slope.at[j] = slope_of(kind, wide(g.at[j])) * wide(u.at[j]) * wide(d.at[j]);
       value.at[j] = value_of(kind, wide(g.at[j])) * wide(d.at[j]);
     }
-    put<N>(slope, dgate + i, adds_gate);
-    put<N>(value, dup + i, adds_up);
-  }
-
- private:
-  template <std::size_t N>
-  CALM_KERNEL static void put(const Pack<Accumulator<T>, N>& gradient, T* to, bool adds) {
-    Pack<T, N> pack{};
-    if (adds) pack = load<N>(to);
-    for (std::size_t j = 0; j < N; ++j) {
-      pack.at[j] = narrow<T>(adds ? wide(pack.at[j]) + gradient.at[j] : gradient.at[j]);
-    }
-    store(to, pack);
+    store(dgate + i, slope, adds_gate);
+    store(dup + i, value, adds_up);
   }
 };
+
 template <class A>
 struct Squash {
   bool is_tanh;

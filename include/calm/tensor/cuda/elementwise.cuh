@@ -74,14 +74,9 @@ struct MultiplyRows {
   template <std::size_t N>
   CALM_KERNEL void at(std::size_t i) const {  // N elements of one row
     const auto by = wide(factor[i / width % factors]);
-    const auto from = load<N>(x + i);
-    Pack<T, N> to{};
-    if constexpr (Add) to = load<N>(z + i);
-    for (std::size_t j = 0; j < N; ++j) {
-      const auto product = wide(from.at[j]) * by;
-      to.at[j] = narrow<T>(Add ? wide(to.at[j]) + product : product);
-    }
-    store(z + i, to);
+    auto product = wide(load<N>(x + i));
+    for (auto& p : product.at) p *= by;
+    store(z + i, product, Add);
   }
 };
 template <bool Add, class T>

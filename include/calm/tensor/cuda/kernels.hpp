@@ -88,13 +88,13 @@ void rms_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* wei
               T* y, Accumulator<T>* inverse_rms);
 template <class T>
 void rms_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
-                       const Accumulator<T>* inverse_rms, const T* dy, T* dx);
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, bool add = true);
 template <class T>
 void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
                 Accumulator<T>* statistics);
 template <class T>
 void layer_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight,
-                         const Accumulator<T>* statistics, const T* dy, T* dx);
+                         const Accumulator<T>* statistics, const T* dy, T* dx, bool add = true);
 template <class T>
 void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,
                           const Accumulator<T>* s, const T* dy, T* dweight);
@@ -107,7 +107,7 @@ void rope(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t
           const Accumulator<T>* table, const T* x, T* y);
 template <class T>
 void rope_backward(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
-                   const Accumulator<T>* table, const T* dy, T* dx);
+                   const Accumulator<T>* table, const T* dy, T* dx, bool add = true);
 
 // Rows by index. Indices are shared memory (Place), so the host checks them.
 std::size_t first_outside(Cuda, std::size_t n, const Index* index, std::size_t bound);

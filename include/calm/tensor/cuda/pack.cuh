@@ -27,6 +27,25 @@ CALM_KERNEL void store(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
+/// In the type of sums.
+template <class T, std::size_t N>
+CALM_KERNEL Pack<Accumulator<T>, N> wide(const Pack<T, N>& pack) {
+  Pack<Accumulator<T>, N> x;
+  for (std::size_t j = 0; j < N; ++j) x.at[j] = wide(pack.at[j]);
+  return x;
+}
+/// to = x, or to += x
+template <class T, std::size_t N>
+CALM_KERNEL void store(T* to, Pack<Accumulator<T>, N> x, bool add) {
+  if (add) {
+    const auto before = load<N>(to);
+    for (std::size_t j = 0; j < N; ++j) x.at[j] += wide(before.at[j]);
+  }
+  Pack<T, N> pack;
+  for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(x.at[j]);
+  store(to, pack);
+}
+
 /// Whether packs may be read at all of these, which may be null.
 template <class... P>
 bool in_packs(const P*... data) {
@@ -73,14 +92,11 @@ struct Map {
 
   template <std::size_t N>
   CALM_KERNEL void at(std::size_t i) const {
-    Pack<T, N> in[M], out{};
+    Pack<T, N> in[M];
     for (std::size_t m = 0; m < M; ++m) in[m] = load<N>(x[m].at(i));
-    if constexpr (Add) out = load<N>(y + i);
-    for (std::size_t j = 0; j < N; ++j) {
-      const Accumulator<T> result = value(in, j);
-      out.at[j] = narrow<T>(Add ? wide(out.at[j]) + result : result);
-    }
-    store(y + i, out);
+    Pack<Accumulator<T>, N> out;
+    for (std::size_t j = 0; j < N; ++j) out.at[j] = value(in, j);
+    store(y + i, out, Add);
   }
 
  private:

@@ -36,6 +36,7 @@ struct Rope {
   const A* table;
   const T* x;
   T* y;
+  bool add;
 
   template <std::size_t N>
   CALM_KERNEL void at(std::size_t i) const {
@@ -44,47 +45,39 @@ struct Rope {
     T* to = y + head * width;
     if (k >= half) {
       const std::size_t c = turned + (k - half);
-      put<N>(load<N>(from + c), to + c);
+      store(to + c, wide(load<N>(from + c)), add);
       return;
     }
     const A* row = table + head / heads * width;
     const auto cosine = load<N>(row + k), sine = load<N>(row + width / 2 + k);
     if (interleaved) {
-      auto pairs = load<2 * N>(from + 2 * k);
+      auto pairs = wide(load<2 * N>(from + 2 * k));
       for (std::size_t j = 0; j < N; ++j) turn(cosine.at[j], sine.at[j], pairs.at[2 * j], pairs.at[2 * j + 1]);
-      put<2 * N>(pairs, to + 2 * k);
+      store(to + 2 * k, pairs, add);
     } else {
-      auto first = load<N>(from + k), second = load<N>(from + k + half);
+      auto first = wide(load<N>(from + k)), second = wide(load<N>(from + k + half));
       for (std::size_t j = 0; j < N; ++j) turn(cosine.at[j], sine.at[j], first.at[j], second.at[j]);
-      put<N>(first, to + k);
-      put<N>(second, to + k + half);
+      store(to + k, first, add);
+      store(to + k + half, second, add);
     }
   }
 
  private:
-  CALM_KERNEL static void turn(A cosine, A sine, T& first, T& second) {
-    const A s = Backward ? -sine : sine, a = wide(first), b = wide(second);
-    first = narrow<T>(a * cosine - b * s);
-    second = narrow<T>(b * cosine + a * s);
-  }
-  template <std::size_t N>
-  CALM_KERNEL static void put(Pack<T, N> pack, T* to) {
-    if constexpr (Backward) {
-      const auto before = load<N>(to);
-      for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(before.at[j]) + wide(pack.at[j]));
-    }
-    store(to, pack);
+  CALM_KERNEL static void turn(A cosine, A sine, A& first, A& second) {
+    const A s = Backward ? -sine : sine, a = first, b = second;
+    first = a * cosine - b * s;
+    second = b * cosine + a * s;
   }
 };
 
 template <bool Backward, class T>
 void turn_heads(const char* kernel, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned,
-                bool interleaved, const Accumulator<T>* table, const T* x, T* y) {
+                bool interleaved, const Accumulator<T>* table, const T* x, T* y, bool add) {
   constexpr std::size_t pack = pack_width<Accumulator<T>>;
   const std::size_t of_head = turned / 2 + (width - turned);
   const bool packs = in_packs(table, x, y) && turned % (2 * pack) == 0 && width % (2 * pack) == 0;
   each_pack<pack>(kernel, n * heads * of_head, packs,
-                  Rope<T, Backward>{heads, width, turned, interleaved, table, x, y});
+                  Rope<T, Backward>{heads, width, turned, interleaved, table, x, y, add});
 }
 
 }  // namespace calm::cuda
@@ -105,12 +98,12 @@ void rotations(Cuda, std::size_t n, std::size_t width, const double* frequency, 
 template <class T>
 void rope(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
           const Accumulator<T>* table, const T* x, T* y) {
-  cuda::turn_heads<false>("rope", n, heads, width, turned, interleaved, table, x, y);
+  cuda::turn_heads<false>("rope", n, heads, width, turned, interleaved, table, x, y, false);
 }
 template <class T>
 void rope_backward(Cuda, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
-                   const Accumulator<T>* table, const T* dy, T* dx) {
-  cuda::turn_heads<true>("rope_backward", n, heads, width, turned, interleaved, table, dy, dx);
+                   const Accumulator<T>* table, const T* dy, T* dx, bool add) {
+  cuda::turn_heads<true>("rope_backward", n, heads, width, turned, interleaved, table, dy, dx, add);
 }
 
 template void rotations<float>(Cuda, std::size_t, std::size_t, const double*, const Index*, float*);
@@ -119,7 +112,7 @@ template void rotations<double>(Cuda, std::size_t, std::size_t, const double*, c
   template void rope<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, bool, const Accumulator<T>*,         \
                         const T*, T*);                                                                                 \
   template void rope_backward<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, bool,                       \
-                                 const Accumulator<T>*, const T*, T*);
+                                 const Accumulator<T>*, const T*, T*, bool);
 CALM_FOR_COMPUTE_TYPES(CALM_ROPE)
 #undef CALM_ROPE
 

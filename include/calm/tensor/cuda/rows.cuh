@@ -48,11 +48,9 @@ struct SoftmaxBackward {
     });
     team.each(cols / N, [&](std::size_t i) {
       const auto p = load<N>(y + at + i * N), g = load<N>(dy + at + i * N);
-      auto d = load<N>(dx + at + i * N);
-      for (std::size_t j = 0; j < N; ++j) {
-        d.at[j] = narrow<T>(wide(d.at[j]) + wide(p.at[j]) * (wide(g.at[j]) - dot));
-      }
-      store(dx + at + i * N, d);
+      Pack<A, N> d;
+      for (std::size_t j = 0; j < N; ++j) d.at[j] = wide(p.at[j]) * (wide(g.at[j]) - dot);
+      store(dx + at + i * N, d, true);
     });
   }
 };
@@ -112,6 +110,7 @@ struct RmsNormBackward {
   const Accumulator<T>* inverse_rms;
   const T* dy;
   T* dx;
+  bool add;
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
@@ -128,11 +127,11 @@ struct RmsNormBackward {
       const std::size_t c = i * N;
       const auto v = load<N>(x + at + c), g = load<N>(dy + at + c);
       const auto by = scale.template of<N>(c);
-      auto d = load<N>(dx + at + c);
+      Pack<A, N> d;
       for (std::size_t j = 0; j < N; ++j) {
-        d.at[j] = narrow<T>(wide(d.at[j]) + s * (wide(g.at[j]) * by.at[j] - wide(v.at[j]) * pull));
+        d.at[j] = s * (wide(g.at[j]) * by.at[j] - wide(v.at[j]) * pull);
       }
-      store(dx + at + c, d);
+      store(dx + at + c, d, add);
     });
   }
 };
@@ -183,6 +182,7 @@ struct LayerNormBackward {
   const Accumulator<T>* statistics;
   const T* dy;
   T* dx;
+  bool add;
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
@@ -202,12 +202,12 @@ struct LayerNormBackward {
     team.each(cols / N, [&](std::size_t i) {
       const std::size_t c = i * N;
       const auto v = load<N>(x + at + c), g = load<N>(dy + at + c), w = load<N>(weight + c);
-      auto d = load<N>(dx + at + c);
+      Pack<A, N> d;
       for (std::size_t j = 0; j < N; ++j) {
         const A normal = (wide(v.at[j]) - mean) * s;
-        d.at[j] = narrow<T>(wide(d.at[j]) + s * (wide(g.at[j]) * wide(w.at[j]) - (sum + normal * dot) / n));
+        d.at[j] = s * (wide(g.at[j]) * wide(w.at[j]) - (sum + normal * dot) / n);
       }
-      store(dx + at + c, d);
+      store(dx + at + c, d, add);
     });
   }
 };
@@ -256,9 +256,9 @@ void rms_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* wei
 }
 template <class T>
 void rms_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
-                       const Accumulator<T>* inverse_rms, const T* dy, T* dx) {
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, bool add) {
   cuda::over_rows<cuda::RmsNormBackward, T>("rms_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx), cols, x,
-                                            cuda::NormScale<T>{weight, offset}, inverse_rms, dy, dx);
+                                            cuda::NormScale<T>{weight, offset}, inverse_rms, dy, dx, add);
 }
 template <class T>
 void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
@@ -268,9 +268,9 @@ void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* w
 }
 template <class T>
 void layer_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight,
-                         const Accumulator<T>* statistics, const T* dy, T* dx) {
+                         const Accumulator<T>* statistics, const T* dy, T* dx, bool add) {
   cuda::over_rows<cuda::LayerNormBackward, T>("layer_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx),
-                                              rows, cols, x, weight, statistics, dy, dx);
+                                              rows, cols, x, weight, statistics, dy, dx, add);
 }
 template <class T>
 void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,
@@ -284,11 +284,11 @@ void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, 
   template void rms_norm<T>(Cuda, std::size_t, std::size_t, const T*, const T*, Accumulator<T>, double, T*,           \
                             Accumulator<T>*);                                                                         \
   template void rms_norm_backward<T>(Cuda, std::size_t, std::size_t, const T*, const T*, Accumulator<T>,              \
-                                     const Accumulator<T>*, const T*, T*);                                            \
+                                     const Accumulator<T>*, const T*, T*, bool);                                      \
   template void layer_norm<T>(Cuda, std::size_t, std::size_t, const T*, const T*, const T*, double, T*,               \
                               Accumulator<T>*);                                                                       \
   template void layer_norm_backward<T>(Cuda, std::size_t, std::size_t, const T*, const T*, const Accumulator<T>*,     \
-                                       const T*, T*);                                                                 \
+                                       const T*, T*, bool);                                                           \
   template void norm_weight_gradient<T>(Cuda, std::size_t, std::size_t, const T*, const Accumulator<T>*,              \
                                         const Accumulator<T>*, const T*, T*);
 CALM_FOR_COMPUTE_TYPES(CALM_ROWS)

@@ -63,13 +63,10 @@ struct RmsNormNode {
   void backward(Tape<Device>& tape, Slot out) {
     constexpr std::size_t cols = LastAxisOf<X>::extent;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedX && std::is_same_v<Device, Cpu>) {
+    if constexpr (NeedX) {
       const auto dx = tape.template target<T>(x_slot);
       kernel::rms_norm_backward(Device{}, rows_of(x), cols, x.data(), weight.data(), offset, inverse_rms.data(), dy,
                                 dx.data, dx.adds);
-    } else if constexpr (NeedX) {
-      kernel::rms_norm_backward(Device{}, rows_of(x), cols, x.data(), weight.data(), offset, inverse_rms.data(), dy,
-                                tape.template gradient<T>(x_slot));
     }
     if constexpr (NeedW) {
       kernel::norm_weight_gradient<T>(Device{}, rows_of(x), cols, x.data(), nullptr, inverse_rms.data(), dy,
@@ -128,13 +125,10 @@ struct LayerNormNode {
   void backward(Tape<Device>& tape, Slot out) {
     constexpr std::size_t cols = LastAxisOf<X>::extent;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedX && std::is_same_v<Device, Cpu>) {
+    if constexpr (NeedX) {
       const auto dx = tape.template target<T>(x_slot);
       kernel::layer_norm_backward(Device{}, rows, cols, x.data(), weight.data(), statistics.data(), dy, dx.data,
                                   dx.adds);
-    } else if constexpr (NeedX) {
-      kernel::layer_norm_backward(Device{}, rows, cols, x.data(), weight.data(), statistics.data(), dy,
-                                  tape.template gradient<T>(x_slot));
     }
     if constexpr (NeedW) {
       kernel::norm_weight_gradient(Device{}, rows, cols, x.data(), statistics.data(), statistics.data() + rows, dy,

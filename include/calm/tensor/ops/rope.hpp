@@ -75,17 +75,10 @@ struct RopeNode {
 
   void backward(Tape<typename X::device>& tape, Slot out) {
     using T = typename X::value_type;
-    const auto run = [&](T* dx, auto... add) {
-      kernel::rope_backward(typename X::device{}, rows_of(table), heads, LastAxisOf<X>::extent, turned,
-                            layout == RopeLayout::interleaved, table.data(), tape.template incoming<T>(out), dx,
-                            add...);
-    };
-    if constexpr (std::is_same_v<typename X::device, Cpu>) {
-      const auto dx = tape.template target<T>(x_slot);
-      run(dx.data, dx.adds);
-    } else {
-      run(tape.template gradient<T>(x_slot));
-    }
+    const auto dx = tape.template target<T>(x_slot);
+    kernel::rope_backward(typename X::device{}, rows_of(table), heads, LastAxisOf<X>::extent, turned,
+                          layout == RopeLayout::interleaved, table.data(), tape.template incoming<T>(out), dx.data,
+                          dx.adds);
   }
 };
 
