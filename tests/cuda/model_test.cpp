@@ -12,8 +12,10 @@
 #include "calm/compose/join_softmax.hpp"
 #include "calm/generate/generate.hpp"
 #include "calm/train/batch.hpp"
+#include "calm/train/feature_cache.hpp"
 #include "compose/models.hpp"
 #include "cuda/both.hpp"
+#include "io/temporary_folder.hpp"
 
 using namespace calm;
 using namespace calm::test;
@@ -192,6 +194,25 @@ TEST_CASE("cuda model: log-probabilities behind recorded steps are the host's") 
   const auto a = log_probabilities_of(*host), b = log_probabilities_of(*gpu);
   REQUIRE(a.size() == b.size());
   require_close("log-probabilities", a.size(), a.data(), b.data(), 100);
+}
+
+TEST_CASE("cuda model: kept features give the loss of those computed") {
+  const TemporaryFolder folder;
+  const auto gpu = make<Everywhere<float, Cuda>>(seed());
+  const auto batch = train::collate<Cuda>(random_examples());
+  const auto loss_of = [&](const auto& model) {
+    return static_cast<double>(on_host(value(model.loss(batch.tokens, batch.layout, batch.targets)))[0]);
+  };
+  INFO("seed " << seed());
+  for (const train::KeptAs kept_as : {train::KeptAs::exact, train::KeptAs::bf16}) {
+    const bool exact = kept_as == train::KeptAs::exact;
+    train::FeatureCache cache(*gpu, {.path = folder / (exact ? "exact" : "bf16"), .kept_as = kept_as});
+    const double computed = loss_of(cache);
+    REQUIRE(computed == Approx(loss_of(*gpu)).epsilon(exact ? 1e-5 : 0.05));
+    REQUIRE(cache.hits() == 0);
+    REQUIRE(loss_of(cache) == computed);
+    REQUIRE(cache.hits() == 3);
+  }
 }
 
 TEST_CASE("cuda model: bf16 is near the host's bf16") {

@@ -125,8 +125,6 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
 /// to the layers that are read; another composition is refused by an `Error`.
 template <class Model>
 class FeatureCache {
-  static_assert(std::is_same_v<typename Model::device, Cpu>,
-                "calm::train::FeatureCache: features are kept on the host; the models must be on calm::Cpu");
   static_assert(detail::reads_one_way<Model>,
                 "calm::train::FeatureCache: an augment of a TwoWay reads the anchor, so training changes its states");
   static_assert(detail::reads_anchor_tokens<Model>,
@@ -287,10 +285,16 @@ class FeatureCache {
   }
   /// Values to the record, from its value number `at` on.
   void copy_values(std::size_t n, const value_type* x, void* record, std::size_t at) const {
-    if (as_bf16())
+    value_type* const exact = static_cast<value_type*>(record) + at;
+    if (!as_bf16()) {
+      kernel::copy_to_host(device{}, n * sizeof(value_type), x, exact);
+    } else if constexpr (std::is_same_v<device, Cpu>) {
       kernel::copy(Cpu{}, n, x, static_cast<bf16*>(record) + at);
-    else
-      kernel::copy(Cpu{}, n, x, static_cast<value_type*>(record) + at);
+    } else {
+      const Storage<Cpu> host(n * sizeof(value_type));
+      kernel::copy_to_host(device{}, n * sizeof(value_type), x, host.data());
+      kernel::copy(Cpu{}, n, static_cast<const value_type*>(host.data()), static_cast<bf16*>(record) + at);
+    }
   }
 
   void keep(const io::Digest& key, const void* record, std::size_t bytes) const {
@@ -315,10 +319,15 @@ class FeatureCache {
       if (parts_[i].shared) continue;
       const std::size_t n = length * parts_[i].width;
       value_type* const to = memory_[i] + at * parts_[i].width;
-      if (as_bf16())
+      if (!as_bf16()) {
+        kernel::copy_from_host(device{}, n * sizeof(value_type), static_cast<const value_type*>(record) + done, to);
+      } else if constexpr (std::is_same_v<device, Cpu>) {
         kernel::copy(Cpu{}, n, static_cast<const bf16*>(record) + done, to);
-      else
-        kernel::copy(Cpu{}, n, static_cast<const value_type*>(record) + done, to);
+      } else {
+        const Storage<Cpu> host(n * sizeof(value_type));
+        kernel::copy(Cpu{}, n, static_cast<const bf16*>(record) + done, static_cast<value_type*>(host.data()));
+        kernel::copy_from_host(device{}, n * sizeof(value_type), host.data(), to);
+      }
       done += n;
     }
   }
