@@ -3,7 +3,8 @@
 ///     composition fp32|packed|packed32 [FOLDER]
 ///
 /// Activations and bridges are in fp32; "packed" keeps the frozen weights in bf16, "packed32" in fp32, both in panels.
-/// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode.
+/// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode, and the
+/// last two of the anchor alone.
 #include <cstddef>
 #include <ctime>
 #include <filesystem>
@@ -19,10 +20,52 @@ namespace {
 constexpr std::size_t texts = 4, length = 512, decoded = 128;
 using calm::Cpu;
 
+/// One text that a model reads.
+template <class Model>
+class Reader {
+ public:
+  explicit Reader(const Model& model) : model_(model) {}
+
+  /// Reads a text of 512 tokens; the token that is likeliest behind it.
+  double prefill() {
+    caches_.emplace(model_.make_caches(1, length + decoded));
+    position_ = 0;
+    return static_cast<double>(next_ = read(calm::train::collate<Cpu>(bench::texts(1, length + 1)).tokens));
+  }
+  /// Adds 128 tokens, each the likeliest; the last of them.
+  double decode() {
+    if (!caches_) prefill();
+    position_ = length;
+    for (std::size_t i = 0; i < decoded; ++i)
+      next_ = read(calm::nn::Tokens<Cpu>::full(calm::Shape<calm::Batch, calm::Time>(1, 1), next_));
+    return static_cast<double>(next_);
+  }
+
+ private:
+  calm::Index read(const calm::nn::Tokens<Cpu>& tokens) {
+    using calm::Index;
+    const auto count = static_cast<Index>(tokens.size());
+    const std::vector<Index> from{static_cast<Index>(position_)}, counts{count}, last{count - 1};
+    const auto layout = calm::nn::continue_at<Cpu>(from, counts, tokens.size());
+    const auto logits = model_.next_logits(tokens, layout, calm::nn::detail::per_text<Cpu>(last), *caches_);
+    position_ += tokens.size();
+    const auto value = [&](std::size_t i) { return static_cast<float>(logits[i]); };
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < bench::Large::config.vocab; ++i) best = value(i) > value(best) ? i : best;
+    return static_cast<Index>(best);
+  }
+
+  const Model& model_;
+  std::optional<typename Model::Caches> caches_;
+  std::size_t position_ = 0;
+  calm::Index next_ = 0;
+};
+
 template <class T, class Mode>
 class Peer {
   using Pair = bench::Pair<T, Mode>;
   using Model = typename Pair::Model;
+  std::unique_ptr<Model> model_ = std::make_unique<Model>();
 
  public:
   explicit Peer(const std::string& folder) {
@@ -44,20 +87,8 @@ class Peer {
     return loss;
   }
 
-  /// Reads a text of 512 tokens; the token that is likeliest behind it.
-  double prefill() {
-    caches_.emplace(model_->make_caches(1, length + decoded));
-    position_ = 0;
-    return static_cast<double>(next_ = read(calm::train::collate<Cpu>(bench::texts(1, length + 1)).tokens));
-  }
-  /// Adds 128 tokens, each the likeliest; the last of them.
-  double decode() {
-    if (!caches_) prefill();
-    position_ = length;
-    for (std::size_t i = 0; i < decoded; ++i)
-      next_ = read(calm::nn::Tokens<Cpu>::full(calm::Shape<calm::Batch, calm::Time>(1, 1), next_));
-    return static_cast<double>(next_);
-  }
+  Reader<Model> pair{*model_};
+  Reader<typename Pair::Anchor> anchor{model_->anchor};
 
  private:
   double step_of(const auto& trained) {
@@ -76,28 +107,11 @@ class Peer {
     return loss;
   }
 
-  calm::Index read(const calm::nn::Tokens<Cpu>& tokens) {
-    using calm::Index;
-    const auto count = static_cast<Index>(tokens.size());
-    const std::vector<Index> from{static_cast<Index>(position_)}, counts{count}, last{count - 1};
-    const auto layout = calm::nn::continue_at<Cpu>(from, counts, tokens.size());
-    const auto logits = model_->next_logits(tokens, layout, calm::nn::detail::per_text<Cpu>(last), *caches_);
-    position_ += tokens.size();
-    const auto value = [&](std::size_t i) { return static_cast<float>(logits[i]); };
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < bench::Large::config.vocab; ++i) best = value(i) > value(best) ? i : best;
-    return static_cast<Index>(best);
-  }
-
-  std::unique_ptr<Model> model_ = std::make_unique<Model>();
   calm::Tape<Cpu> tape_;
   std::optional<calm::train::AdamW<>> optimizer_;
   std::optional<calm::train::FeatureCache<Model>> cache_;
   std::filesystem::path features_ =
       std::filesystem::temp_directory_path() / ("calm-peer-" + std::to_string(::time({})));
-  std::optional<typename Model::Caches> caches_;
-  std::size_t position_ = 0;
-  calm::Index next_ = 0;
 };
 
 template <class T, class Mode>
@@ -105,8 +119,10 @@ void serve(const std::string& folder) {
   Peer<T, Mode> peer(folder);
   bench::serve({{"step", [&] { return peer.step(); }},
                 {"cached", [&] { return peer.cached(); }},
-                {"prefill", [&] { return peer.prefill(); }},
-                {"decode", [&] { return peer.decode(); }}});
+                {"prefill", [&] { return peer.pair.prefill(); }},
+                {"decode", [&] { return peer.pair.decode(); }},
+                {"anchor_prefill", [&] { return peer.anchor.prefill(); }},
+                {"anchor_decode", [&] { return peer.anchor.decode(); }}});
 }
 
 }  // namespace
