@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
+#include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 
@@ -187,6 +188,18 @@ void add_gradients(std::size_t rows, std::size_t width, const A* from, std::size
   }
 }
 
+/// Σ x[i] · y[i]
+template <class A, class T>
+A dot_of(std::size_t n, const T* x, const T* y) {
+  using L = Lanes<A>;
+  typename L::type sum{};
+  std::size_t i = 0;
+  for (; i + L::count <= n; i += L::count) sum += load_lanes<A>(x + i) * load_lanes<A>(y + i);
+  A total = across<L::count / 2>(sum, [](const auto& a, const auto& b) -> typename L::type { return a + b; })[0];
+  for (; i < n; ++i) total += A(x[i]) * A(y[i]);
+  return total;
+}
+
 /// Packs queries [i0, i0 + n) of all heads of an item, and sums up out · d_out of each.
 template <class T, class A, class W>
 void pack_queries(const AttentionExtents& e, const AttentionGradients<T>& x, const BackwardItem& item, std::size_t i0,
@@ -195,19 +208,21 @@ void pack_queries(const AttentionExtents& e, const AttentionGradients<T>& x, con
   for (std::size_t g = 0; g < group; ++g) {
     const std::size_t at = (item.b * e.queries + i0) * stride + (item.kv_head * group + g) * width;
     const QuerySide<A, W> side = w.side(g, 0);
-    if constexpr (!BackwardRoom<A, W>::plain) {
+    constexpr bool plain = BackwardRoom<A, W>::plain;
+    if constexpr (!plain) {
       pack_rows(n, width, stride, x.q + at, side.q, w.row);
       pack_rows(n, width, stride, x.d_out + at, side.d_out, w.row);
     }
     const std::size_t there = words_of<W>(n) * w.columns, all = w.queries / numbers_in<W> * w.columns;
     for (const auto& [from, to] : {std::pair(x.q, side.q_columns), std::pair(x.d_out, side.d_out_columns)}) {
+      if (!plain && !x.dk && !x.dv) break;
       pack_columns(n, width, stride, from + at, to, w.columns);
       std::fill(to + there, to + all, W{});
     }
     std::fill_n(side.dq, w.queries * w.columns, A(0));
     for (std::size_t i = 0; i < n; ++i) {
       const T *const out = x.out + at + i * stride, *const d_out = x.d_out + at + i * stride;
-      side.delta[i] = sum_of<A>(width, [=](std::size_t c) { return A(out[c]) * A(d_out[c]); });
+      side.delta[i] = dot_of<A>(width, out, d_out);
       if (x.d_lse) side.delta[i] -= A(x.d_lse[(at + i * stride) / width]);
     }
   }
@@ -275,7 +290,9 @@ void attend_all_backward(const AttentionExtents& e, const AttentionRule<Accumula
     const std::size_t keys = wanted.dk || wanted.dv ? most * key_block : 0, size = Room({}, e, keys).size;
     const Storage<Cpu> memory((heads * parts == 1 ? 1 : team) * size);
     parallel_items(heads * parts, [&](std::size_t thread, std::size_t item) {
-      const std::size_t part = item % parts, b = item / parts / e.kv_heads, head = item / parts % e.kv_heads;
+      // Most see each other where keys are early and queries late, in causal order: these come first.
+      const std::size_t part = of_queries ? parts - 1 - item % parts : item % parts;
+      const std::size_t b = item / parts / e.kv_heads, head = item / parts % e.kv_heads;
       const std::size_t from = blocks * part / parts * key_block;
       const std::size_t to = std::min(whole, blocks * (part + 1) / parts * key_block);
       if (from >= to) return;
@@ -288,7 +305,7 @@ void attend_all_backward(const AttentionExtents& e, const AttentionRule<Accumula
   if (7 * heads >= 5 * rounds * team) return pass(x, 1, true);
   AttentionGradients<T> of_keys = x, of_queries = x;
   of_keys.dq = nullptr, of_queries.dk = of_queries.dv = nullptr;
-  const std::size_t parts = 4 * team / heads + 1;
+  const std::size_t parts = (2 * team + heads - 1) / heads;
   if (x.dk || x.dv) pass(of_keys, parts, false);
   if (x.dq) pass(of_queries, parts, true);
 }
