@@ -46,7 +46,7 @@ template <class V, std::size_t N>
 template <class V, class Bits>
 [[gnu::always_inline]] inline V load_halves(const Bits* low, const Bits* high) {
   typedef Bits Half __attribute__((vector_size(sizeof(V) / 2)));
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(__clang__)
   if constexpr (sizeof(V) == 64) {  // GCC makes shuffles of it, which are what is scarce
     typedef Bits Unaligned __attribute__((vector_size(sizeof(V) / 2), aligned(alignof(Bits)), may_alias));
     V v;
