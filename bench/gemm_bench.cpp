@@ -1,4 +1,4 @@
-/// \file  The host's matrix product in the shapes of small models, fp32.
+/// \file  The host's matrix product in the shapes of small models, fp32, and Eigen's beside it.
 ///
 /// A product of m × n with an inner extent k takes 2·m·n·k FLOPs. Arguments: rows (tokens), width of the input, width
 /// of the output. `forward` is x·Wᵀ, `input_gradient` dy·W, `weight_gradient` dyᵀ·x, as `calm::linear` calls them.
@@ -7,6 +7,16 @@
 #include <initializer_list>
 #include <utility>
 #include <vector>
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+#include <Eigen/Core>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 #include "calm/tensor/cpu/gemm.hpp"
 #include "machine.hpp"
@@ -38,6 +48,25 @@ void gemm(benchmark::State& state) {
   bench::report_flops(state, 2.0 * static_cast<double>(rows * in * out));
 }
 
+template <Product Which>
+void eigen(benchmark::State& state) {
+  bench::machine();
+  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
+  using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  Matrix x = Matrix::Constant(rows, in, 0.5f), w = Matrix::Constant(out, in, 0.25f),
+         y = Matrix::Constant(rows, out, 0.125f);
+  for (auto _ : state) {
+    if constexpr (Which == Product::forward)
+      y.noalias() = x * w.transpose();
+    else if constexpr (Which == Product::input_gradient)
+      x.noalias() = y * w;
+    else
+      w.noalias() = y.transpose() * x;
+    benchmark::ClobberMemory();
+  }
+  bench::report_flops(state, 2.0 * static_cast<double>(rows * in * out));
+}
+
 void shapes(benchmark::internal::Benchmark* b, std::initializer_list<std::int64_t> rows) {
   for (std::int64_t r : rows) {
     for (auto [in, out] : {std::pair{576, 576}, {576, 1536}, {1536, 576}, {1024, 1024}, {2048, 2048}}) {
@@ -47,11 +76,14 @@ void shapes(benchmark::internal::Benchmark* b, std::initializer_list<std::int64_
   b->ArgNames({"rows", "in", "out"})->UseRealTime();
 }
 
-void all_rows(benchmark::internal::Benchmark* b) { shapes(b, {1, 8, 128, 1024}); }
+void all_rows(benchmark::internal::Benchmark* b) { shapes(b, {1, 2, 8, 16, 128, 1024}); }
 void training_rows(benchmark::internal::Benchmark* b) { shapes(b, {128, 1024}); }
 
 }  // namespace
 
 BENCHMARK(gemm<Product::forward>)->Name("forward")->Apply(all_rows);
+BENCHMARK(eigen<Product::forward>)->Name("eigen_forward")->Apply(all_rows);
 BENCHMARK(gemm<Product::input_gradient>)->Name("input_gradient")->Apply(training_rows);
+BENCHMARK(eigen<Product::input_gradient>)->Name("eigen_input_gradient")->Apply(training_rows);
 BENCHMARK(gemm<Product::weight_gradient>)->Name("weight_gradient")->Apply(training_rows);
+BENCHMARK(eigen<Product::weight_gradient>)->Name("eigen_weight_gradient")->Apply(training_rows);

@@ -1,8 +1,6 @@
 // What nearly every test includes, compiled once.
 #pragma once
 
-#include <Eigen/Core>
-
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>

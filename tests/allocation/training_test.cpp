@@ -18,7 +18,7 @@ namespace {
 
 using namespace calm;
 
-// Wide enough for Eigen to pack its operands on the heap, were it left to itself.
+// Wide enough for products to pack their operands.
 struct Anchor {
   static constexpr nn::TransformerConfig config{.vocab = 300,
                                                 .hidden = 128,
