@@ -8,17 +8,8 @@
 #include <utility>
 #include <vector>
 
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#endif
-#include <Eigen/Core>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
 #include "calm/tensor/cpu/gemm.hpp"
+#include "calm/tensor/eigen.hpp"
 #include "machine.hpp"
 
 namespace {
