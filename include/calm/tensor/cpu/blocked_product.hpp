@@ -38,7 +38,6 @@ inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed
 
 namespace detail {
 
-inline constexpr std::size_t left_rows = 192;   // of a block of the left side: some 500 KB, for the second cache
 inline constexpr std::size_t rows_behind = 12;  // of anything, which a tile reads and does not use
 
 struct Span {
@@ -51,13 +50,17 @@ inline std::size_t equal_depth(std::size_t depth, std::size_t most) {
   return std::min(most, ((depth + blocks - 1) / blocks + panel_width - 1) / panel_width * panel_width);
 }
 
+/// Rows of a block of the left side of such a depth: some 500 KB, for the second cache. Rows lie equally far apart
+/// however short they are, so of short ones there are fewer.
+inline std::size_t left_rows(std::size_t depth, std::size_t most) { return 2 * depth <= most ? 96 : 192; }
+
 /// The rows and columns of c that one thread makes. `block` and `made`: memory for the left block and for panels.
 template <class Word, class Sum, class Left, class Right>
 void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::size_t depth, const Left& left,
                   const Right& right, bool add, Sum* c, std::size_t c_row, Word* block, Word* made) {
-  const std::size_t step = equal_depth(depth, Right::depth);
-  for (std::size_t i = rows.begin; i < rows.end; i += left_rows) {
-    const std::size_t there = std::min(left_rows, rows.end - i);
+  const std::size_t step = equal_depth(depth, Right::depth), block_rows = left_rows(step, Right::depth);
+  for (std::size_t i = rows.begin; i < rows.end; i += block_rows) {
+    const std::size_t there = std::min(block_rows, rows.end - i);
     for (std::size_t k = 0; k < depth; k += step) {
       const std::size_t d = std::min(step, depth - k);
       left(i, there, k, d, block);
@@ -96,10 +99,11 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
   }
   const Grid grid = grid_of(m, n, depth, !Right::made);
   const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
-  const std::size_t left_rows = std::min(detail::left_rows, (m + grid.rows - 1) / grid.rows) + detail::rows_behind;
-  const std::size_t left_words = left_rows * left_stride<Word>;
+  const std::size_t step = detail::equal_depth(depth, Right::depth);
+  const std::size_t most = std::min(detail::left_rows(step, Right::depth), (m + grid.rows - 1) / grid.rows);
+  const std::size_t left_words = (most + detail::rows_behind) * left_stride<Word>;
   const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
-  const std::size_t words = left_words + (Right::made ? right_columns * detail::equal_depth(depth, Right::depth) : 0);
+  const std::size_t words = left_words + (Right::made ? right_columns * step : 0);
   const Storage<Cpu> memory(parts * words * sizeof(Word));
   parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t part = first; part < last; ++part) {
