@@ -21,8 +21,8 @@ inline void store_row(std::size_t n, const float* x, bf16* y) {
   typedef std::uint32_t Whole __attribute__((vector_size(vector_bytes)));
   typedef std::uint16_t Half __attribute__((vector_size(vector_bytes / 2)));
   constexpr std::size_t count = vector_bytes / sizeof(float);
-  std::size_t i = 0;
-  for (; i + count <= n; i += count) {
+  const std::size_t whole = n / count * count;
+  for (std::size_t i = 0; i < whole; i += count) {
     Whole u;
     std::memcpy(&u, x + i, sizeof(u));
     const Whole is_nan = (Whole)((u & 0x7fffffffu) > 0x7f800000u);
@@ -30,7 +30,7 @@ inline void store_row(std::size_t n, const float* x, bf16* y) {
     const Half half = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Half);
     std::memcpy(static_cast<void*>(y + i), &half, sizeof(half));
   }
-  for (; i < n; ++i) y[i] = bf16(x[i]);
+  for (std::size_t i = whole; i < n; ++i) y[i] = bf16(x[i]);
 }
 
 /// The same where nothing is rounded.
