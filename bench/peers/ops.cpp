@@ -101,9 +101,8 @@ class Ops {
     repeat([&] {
       constexpr std::size_t n = rows * inner;
       kernel::gate(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data());
-      for (auto* d : {&dgate_, &dup_}) kernel::fill(Cpu{}, n, T{}, d->data());
       kernel::gate_backward(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data(),
-                            dgate_.data(), dup_.data());
+                            dgate_.data(), false, dup_.data(), false);
     });
     return sum(dgate_) + sum(dup_);
   }

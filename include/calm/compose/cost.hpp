@@ -203,16 +203,18 @@ constexpr void count_training_bytes(Plan& plan) {
   constexpr std::size_t stops = Model::stops::count, first = Model::stops::layers[0];
   const std::size_t tokens = plan.batch * plan.length;
   const TensorBytes of{tokens, sizeof(T)}, indices{tokens, sizeof(Index)};
-  std::size_t linked = 0, bridges = 0, bridge_work = 0, augment_work = 0;
+  std::size_t linked = 0, bridges = 0, bridge_work = 0, augment_work = 0, parameters = 0;
   over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
     plan.gradients += B::links * Bridge::weights();
     plan.optimizer += B::links * Bridge::optimizer();
+    parameters += B::links * Bridge::over_parameters([](std::size_t) { return std::size_t{1}; });
     linked += linked_bytes<B>(tokens);
     bridges += B::links * Bridge::kept(tokens);
     bridge_work = std::max(bridge_work, Bridge::backward(tokens));
     using Augment = nn::BlockCost<typename B::augment_spec, T, typename B::augment_type::mode>;
     augment_work = std::max(augment_work, Augment::forward(tokens));
   });
+  plan.optimizer += pooled_bytes(parameters * sizeof(double));  // the gradients' sums of squares
   // Several branches read copies of a state; each copy has a gradient.
   bridge_work += Model::branches > 1 ? Model::branches * of(c.hidden) : 0;
   std::size_t tables = 0;

@@ -6,7 +6,9 @@
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/math.hpp"
+#include "calm/tensor/cpu/memory.hpp"  // fill
 #include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/cpu/sum.hpp"  // with_before
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
@@ -117,15 +119,21 @@ void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* 
   });
 }
 
-/// Both of the above and below in one pass: dgate += act'(gate) · up · dy, dup += act(gate) · dy
+/// Both of the above and below in one pass; each is added to what stands there, or written.
 template <class T>
-void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate, T* dup) {
+void gate_backward(Cpu device, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate,
+                   bool adds_gate, T* dup, bool adds_up) {
   using A = Accumulator<T>;
+  const bool add = adds_gate || adds_up;
+  if (add && !adds_gate) fill(device, n, T{}, dgate);
+  if (add && !adds_up) fill(device, n, T{}, dup);
   detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) {
-      const A g = A(gate[i]), d = A(dy[i]);
-      dgate[i] = static_cast<T>(A(dgate[i]) + act.slope(g) * A(up[i]) * d);
-      dup[i] = static_cast<T>(A(dup[i]) + act.value(g) * d);  // which may be one operand, so in this order
+    detail::with_before<A>(add, [=](auto before) {
+      detail::each(n, [=](std::size_t i) {
+        const A g = A(gate[i]), d = A(dy[i]);
+        dgate[i] = static_cast<T>(before(dgate[i]) + act.slope(g) * A(up[i]) * d);
+        dup[i] = static_cast<T>(before(dup[i]) + act.value(g) * d);  // which may be one operand, so in this order
+      });
     });
   });
 }

@@ -29,11 +29,7 @@ struct GatedNode {
     using T = typename X::value_type;
     typename X::device device;
     const T* dy = tape.template incoming<T>(out);
-    if constexpr (NeedGate && NeedUp && std::is_same_v<typename X::device, Cpu>) {
-      T* dgate = tape.template gradient<T>(gate_slot);
-      kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy, dgate,
-                            tape.template gradient<T>(up_slot));
-    } else if constexpr (NeedGate && NeedUp) {
+    if constexpr (NeedGate && NeedUp) {
       const auto dgate = tape.template target<T>(gate_slot), dup = tape.template target<T>(up_slot);
       kernel::gate_backward(device, kind, gate.size(), gate.data(), up.data(), dy, dgate.data, dgate.adds, dup.data,
                             dup.adds);
