@@ -1,6 +1,7 @@
 // What is launched beside, and what is recorded and launched again.
 
 #include <cstddef>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -39,6 +40,21 @@ TEST_CASE("cuda streams: what is launched beside is there once it is joined") {
   join_beside(Cuda{});
   const auto both = beside + meanwhile;
   require_close("both", linear(gelu(x) + x, w) + linear(x, w), both);
+}
+
+TEST_CASE("cuda streams: a place beside is joined before the rest") {
+  const auto x = random_values<Row<Cpu>>(Shape<Batch, In>(3), 12);
+  const auto gpu_x = move_to<Cuda>(x);
+  const auto [first, second] = launch_beside(Cuda{}, [&] {
+    auto early = gelu(gpu_x);
+    mark_beside(Cuda{}, 5);
+    return std::pair(early, gelu(early));
+  });
+  join_beside(Cuda{}, 5);
+  const auto y = first + gpu_x;
+  join_beside(Cuda{});
+  require_close("first", gelu(x) + x, y);
+  require_close("second", gelu(gelu(x)), second);
 }
 
 TEST_CASE("cuda streams: what is recorded reads what stands there when it is launched again") {

@@ -243,7 +243,9 @@ class Composition : public detail::Branches<B...> {
       constexpr std::size_t layer = stops::layers[decltype(s)::value];
       auto h = anchor.run(std::move(state), next, layer + 1, layout, caches);
       next = layer + 1;
-      if (caches) join_beside(device{});  // what decoding reads into the augments' caches
+      // What decoding reads into the augments' caches, as far as these links read it.
+      if (caches) join_beside(device{}, layer);
+      if (caches && layer == stops::layers.back()) join_beside(device{});
       auto joint = Join::template apply<layer>(h, joined, passes);
       std::apply([&](auto&... pass) { (pass.passed(layer, joint), ...); }, passes);
       return joint;

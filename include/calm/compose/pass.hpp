@@ -9,6 +9,7 @@
 
 #include "calm/compose/sight.hpp"
 #include "calm/nn/transformer.hpp"
+#include "calm/tensor/beside.hpp"
 
 namespace calm::detail {
 
@@ -42,11 +43,12 @@ auto gathered(const std::array<States, Depth>& of_layer, std::size_t i) {
   }
 }
 
-/// Runs the augment once, in the order of its layers, whatever the map.
-template <class B>
-AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::device>& tokens,
-                                 const nn::Layout<typename B::device>& layout,
-                                 typename B::augment_type::Caches* caches = nullptr) {
+/// Runs the augment once, in the order of its layers, whatever the map: each(i, states) is told, for each link i, what
+/// it reads as soon as that is there.
+template <class B, class Each>
+void run_augment(const B& branch, const nn::Tokens<typename B::device>& tokens,
+                 const nn::Layout<typename B::device>& layout, typename B::augment_type::Caches* caches,
+                 const Each& each) {
   std::array<StatesOf<B>, B::augment_type::depth> of_layer;
   auto x = branch.augment.embed(tokens, layout);
   std::size_t next = 0;
@@ -55,9 +57,19 @@ AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::d
     x = branch.augment.run(std::move(x), next, layer + 1, layout, caches);
     next = layer + 1;
     of_layer[layer] = rename<Time, Source>(x);
+    for (std::size_t i = 0; i < B::links; ++i) {
+      if (B::map::augment[i] == layer) each(i, gathered<B>(of_layer, i));
+    }
   }
+}
+
+template <class B>
+AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::device>& tokens,
+                                 const nn::Layout<typename B::device>& layout,
+                                 typename B::augment_type::Caches* caches = nullptr) {
   AllLinkedStates<B> linked;
-  for (std::size_t i = 0; i < B::links; ++i) linked[i] = gathered<B>(of_layer, i);
+  run_augment(branch, tokens, layout, caches,
+              [&](std::size_t i, LinkedStates<B> states) { linked[i] = std::move(states); });
   return linked;
 }
 
@@ -68,10 +80,10 @@ void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
   const auto read = B::mask == BridgeMask::encoder ? prompts_of(layout) : layout;
   const Index* end = read.keys.end.data();
   if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
-  const auto linked = linked_states(branch, tokens, read, &caches.augment);
-  for (std::size_t i = 0; i < B::links; ++i) {
-    B::Keeping::remember(branch.bridges[i], linked[i], read, caches.folded[i], caches.bridges[i]);
-  }
+  run_augment(branch, tokens, read, &caches.augment, [&](std::size_t i, const LinkedStates<B>& states) {
+    B::Keeping::remember(branch.bridges[i], states, read, caches.folded[i], caches.bridges[i]);
+    mark_beside(typename B::device{}, B::map::anchor[i]);
+  });
 }
 
 /// Nobody who looks at a pass. An observer has the same members:

@@ -1,6 +1,8 @@
 /// \file  Work that a device does beside other work.
 #pragma once
 
+#include <cstddef>
+
 #include "calm/tensor/device.hpp"
 #ifdef CALM_CUDA
 #include "calm/tensor/cuda/streams.hpp"
@@ -15,6 +17,9 @@ auto launch_beside(Cpu, const F& f) {
   return f();
 }
 inline void join_beside(Cpu) {}
+/// Within f: a place to which `join_beside(device, place)` waits, and no further. A place may be marked again.
+inline void mark_beside(Cpu, std::size_t) {}
+inline void join_beside(Cpu, std::size_t) {}
 
 #ifdef CALM_CUDA
 template <class F>
@@ -28,6 +33,8 @@ auto launch_beside(Cuda, const F& f) {
   return f();
 }
 inline void join_beside(Cuda) { cuda::join_beside(); }
+inline void mark_beside(Cuda, std::size_t place) { cuda::mark_beside(place); }
+inline void join_beside(Cuda, std::size_t place) { cuda::join_beside_at(place); }
 #endif
 
 }  // namespace calm

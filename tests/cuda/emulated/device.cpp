@@ -103,6 +103,8 @@ struct Kept {
   }
 };
 Kept beside;
+std::size_t joined = 0;                    ///< launches of `beside` that have run
+std::map<std::size_t, std::size_t> marks;  ///< by place: launches before it
 Kept* recording = nullptr;
 bool on_side = false, profiling = false;
 std::map<std::string, ProfileLine> profile;
@@ -151,11 +153,24 @@ void begin_beside() { on_side = true; }
 void end_beside() noexcept { on_side = false; }
 void join_beside() {
   const std::lock_guard lock(mutex);
-  for (Launch& f : std::exchange(beside.launches, {})) perform(std::move(f));
+  for (; joined < beside.launches.size(); ++joined) perform(std::move(beside.launches[joined]));
+  beside.launches.clear();
+  marks.clear();
+  joined = 0;
   if (recording)
     recording->given.insert(recording->given.end(), beside.given.begin(), beside.given.end()), beside.given.clear();
   else
     beside.give_all();
+}
+void mark_beside(std::size_t place) {
+  const std::lock_guard lock(mutex);
+  if (on_side) marks[place] = beside.launches.size();
+}
+void join_beside_at(std::size_t place) {
+  const std::lock_guard lock(mutex);
+  const auto mark = marks.find(place);
+  if (mark == marks.end()) return;
+  for (; joined < mark->second; ++joined) perform(std::move(beside.launches[joined]));
 }
 void begin_recording() {
   join_beside();

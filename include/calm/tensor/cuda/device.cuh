@@ -93,6 +93,12 @@ struct Context {
   unsigned processors = 0;
   cudaStream_t main = nullptr, side = nullptr;
   cudaEvent_t forked = nullptr, joined = nullptr;
+  /// A place on the second stream.
+  struct Mark {
+    cudaEvent_t passed = nullptr;
+    bool set = false;  ///< since the last join
+  };
+  std::map<std::size_t, Mark> marks;
   bool side_runs = false;  ///< something that `main` has not waited for
   bool records = false;    ///< what is launched is kept for a graph
   cublasLtHandle_t blas = nullptr;

@@ -24,6 +24,19 @@ void join_beside() {
   if (!context.side_runs) return;
   wait_for(context.side, context.main, context.joined);
   context.side_runs = false;
+  for (auto& mark : context.marks) mark.second.set = false;
+}
+void mark_beside(std::size_t place) {
+  Context::Mark& mark = Context::get().marks[place];
+  if (!mark.passed) check(cudaEventCreateWithFlags(&mark.passed, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  check(cudaEventRecord(mark.passed, stream()), "cudaEventRecord");
+  mark.set = true;
+}
+void join_beside_at(std::size_t place) {
+  Context& context = Context::get();
+  const auto mark = context.marks.find(place);
+  if (!context.side_runs || mark == context.marks.end() || !mark->second.set) return;
+  check(cudaStreamWaitEvent(context.main, mark->second.passed, 0), "cudaStreamWaitEvent");
 }
 
 void begin_recording() {

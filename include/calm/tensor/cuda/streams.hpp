@@ -1,6 +1,8 @@
 /// \file  The order of what is launched: beside the rest, and recorded to be launched again as one.
 #pragma once
 
+#include <cstddef>
+
 namespace calm::cuda {
 
 /// From now on this thread launches on the second stream, behind all that was launched before; `end_beside` turns back.
@@ -8,6 +10,9 @@ void begin_beside();
 void end_beside() noexcept;
 /// What is launched from now on runs behind all that was launched beside.
 void join_beside();
+/// The same up to where `mark_beside` was last called with that number; nothing, if it was not since the last join.
+void mark_beside(std::size_t place);
+void join_beside_at(std::size_t place);
 
 /// From now on what this thread launches is kept and does not run.
 void begin_recording();
