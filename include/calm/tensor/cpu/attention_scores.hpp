@@ -10,7 +10,7 @@
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/attention_mask.hpp"
-#include "calm/tensor/cpu/block_product.hpp"
+#include "calm/tensor/cpu/lanes.hpp"
 #include "calm/tensor/cpu/math.hpp"
 
 namespace calm::kernel::detail {

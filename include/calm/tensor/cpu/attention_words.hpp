@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "calm/tensor/cpu/block_product.hpp"
 #include "calm/tensor/cpu/cast.hpp"  // store_row
+#include "calm/tensor/cpu/lanes.hpp"
 #include "calm/tensor/cpu/panels.hpp"
 #include "calm/tensor/dtype.hpp"
 
@@ -61,7 +61,8 @@ typedef std::uint16_t Halves __attribute__((vector_size(vector_bytes)));
 /// Rows of x as words along them: word (r, k) holds numbers k · numbers_in<W> of row r and on.   y: [rows, words]
 /// Not inlined: where GCC 12 knows the width, it warns of a loop that never runs.
 template <class W, class T>
-[[gnu::noinline]] void pack_rows(std::size_t rows, std::size_t width, std::size_t stride, const T* x, W* y, std::size_t y_row) {
+[[gnu::noinline]] void pack_rows(std::size_t rows, std::size_t width, std::size_t stride, const T* x, W* y,
+                                 std::size_t y_row) {
   constexpr std::size_t count = vector_bytes / sizeof(float);
   const bool quick = std::is_same_v<T, float> && std::is_same_v<W, Pair> && rounds_pairs();
   for (std::size_t r = 0; r < rows; ++r, x += stride, y += y_row) {

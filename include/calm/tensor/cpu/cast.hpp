@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "calm/tensor/cpu/block_product.hpp"  // vector_bytes
+#include "calm/tensor/cpu/lanes.hpp"  // vector_bytes
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"

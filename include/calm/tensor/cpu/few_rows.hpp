@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "calm/tensor/cpu/block_product.hpp"  // Lanes
+#include "calm/tensor/cpu/lanes.hpp"  // Lanes
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel::detail {

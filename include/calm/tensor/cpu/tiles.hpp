@@ -11,7 +11,7 @@
 #include <sys/auxv.h>
 #endif
 
-#include "calm/tensor/cpu/block_product.hpp"  // vector_bytes
+#include "calm/tensor/cpu/lanes.hpp"  // vector_bytes
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {

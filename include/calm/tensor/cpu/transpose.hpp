@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "calm/tensor/cpu/block_product.hpp"  // Lanes, exchange
+#include "calm/tensor/cpu/lanes.hpp"  // Lanes, exchange
 
 namespace calm::kernel::detail {
 
