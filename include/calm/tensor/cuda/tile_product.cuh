@@ -40,7 +40,8 @@ __device__ void multiply_rows(const Warp&, Lanes<Sums<TileB::rows / 8>> (&c)[M],
       }
     }
   }
-  end_products(c);
+  end_products();
+  settle(c);
 }
 
 /// c[m] += weights[m], rounded, · b.
@@ -49,8 +50,12 @@ __device__ void multiply_columns(const Warp& warp, Lanes<Sums<TileB::width / 8>>
                                  const Lanes<Sums<TileB::rows / 8>> (&weights)[M], const TileB& b) {
   Lanes<Quad> left[M][TileB::rows / 16];
   CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
-    CALM_UNROLL for (unsigned k = 0; k < TileB::rows; k += 16) pack_left(warp, left[m][k / 16], weights[m], k);
+    CALM_UNROLL for (unsigned k = 0; k < TileB::rows; k += 16) {
+      pack_left(warp, left[m][k / 16], weights[m], k);
+      CALM_UNROLL for (std::uint32_t& pair : left[m][k / 16][0].of) asm volatile("" : "+r"(pair)::"memory");
+    }
   }
+  settle(c);
   begin_products();
   CALM_UNROLL for (unsigned k = 0; k < TileB::rows; k += 16) {
     CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
@@ -59,7 +64,8 @@ __device__ void multiply_columns(const Warp& warp, Lanes<Sums<TileB::width / 8>>
       }
     }
   }
-  end_products(c);
+  end_products();
+  settle(c);
 }
 
 #else

@@ -81,20 +81,22 @@ __device__ inline void group_multiply_columns(float (*d)[4], const Quad& a, cons
 #undef CALM_SUMS_4
 #undef CALM_SUMS
 
-/// Before a group of products: what was written to their registers is there.
-__device__ inline void begin_products() {
-  __syncwarp();
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
-/// Behind it: the products are made, and c holds them.
+/// What was computed for c stands in its registers here, and what follows reads it from there.
 template <unsigned M, unsigned N>
-__device__ void end_products(Lanes<Sums<N>> (&c)[M]) {
-  asm volatile("wgmma.commit_group.sync.aligned;\n wgmma.wait_group.sync.aligned 0;" ::: "memory");
+__device__ void settle(Lanes<Sums<N>> (&c)[M]) {
   CALM_UNROLL for (unsigned m = 0; m < M; ++m) {
     CALM_UNROLL for (auto& tile : c[m][0].of) {
       CALM_UNROLL for (float& x : tile) asm volatile("" : "+f"(x)::"memory");
     }
   }
+}
+/// Before a group of products, and behind it, when they are made.
+__device__ inline void begin_products() {
+  __syncwarp();
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ inline void end_products() {
+  asm volatile("wgmma.commit_group.sync.aligned;\n wgmma.wait_group.sync.aligned 0;" ::: "memory");
 }
 
 #else
