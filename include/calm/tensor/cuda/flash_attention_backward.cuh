@@ -5,6 +5,7 @@
 
 #include "calm/tensor/cuda/flash_attention_keys.cuh"
 #include "calm/tensor/cuda/flash_attention_queries.cuh"
+#include "calm/tensor/cuda/sums.cuh"
 
 namespace calm::cuda {
 
@@ -31,10 +32,17 @@ inline bool flash_attention_backward(const kernel::AttentionExtents& e, const ke
     const Scratch<Seen> seen(e.batch * e.queries);
     teams(name, e.batch * passes, ForKeys::rows,
           FindSpans{in.rule, e.keys, e.queries, ForKeys::rows, spans.data(), seen.data()});
-    if (narrow || dk) warp_teams(name, items, ForKeys{in, spans.data(), seen.data(), dk, dv});
+    const std::size_t parts = head_parts(items, e.heads / e.kv_heads), size = e.batch * e.keys * e.kv_heads * e.width;
+    const Scratch<float> memory(parts == 1 ? 0 : (narrow ? 2 : 1) * parts * size);
+    const auto run = [&]<class K>(std::type_identity<K>, bf16* first, bf16* second) {
+      warp_teams(name, parts * items, K{in, spans.data(), seen.data(), dk, dv, parts, memory.data()});
+      if (parts == 1) return;
+      if (first) each(name, size, AddParts<bf16>{parts, size, memory.data(), first});
+      if (second) each(name, size, AddParts<bf16>{parts, size, memory.data() + parts * size, second});
+    };
+    if (narrow || dk) run(std::type_identity<ForKeys>{}, dk, narrow ? dv : nullptr);
     if constexpr (!narrow) {
-      using ForValues = FlashBackwardKeys<width, false, true>;
-      if (dv) warp_teams(name, items, ForValues{in, spans.data(), seen.data(), nullptr, dv});
+      if (dv) run(std::type_identity<FlashBackwardKeys<width, false, true>>{}, dv, nullptr);
     }
   });
 }

@@ -20,6 +20,8 @@ struct FlashBackwardKeys {
   const KeySpan* spans;  ///< [batch, tiles of queries]
   const Seen* seen;      ///< [batch, queries]
   bf16 *dk, *dv;
+  std::size_t parts;  ///< of the heads that share a key head, a team for each
+  float* part;        ///< if there are several: [dk, dv; those that this kernel makes][parts] as dk, for `AddParts`
 
   struct State {
     Lanes<Sums<W / 8>> dk[1], dv[1];
@@ -31,7 +33,7 @@ struct FlashBackwardKeys {
   };
   /// A tile of keys of one text's key head, and what a team keeps of it in shared memory.
   struct Work {
-    unsigned b, kv_head, heads_end, tiles;
+    unsigned b, kv_head, part, heads_begin, heads_end, tiles;
     Index j0;
     Keys ks, vs;
     Queries qs, d_outs;     ///< of the queries the first stage
@@ -50,7 +52,7 @@ struct FlashBackwardKeys {
     OfWarps<State> states;
     team.each_warp([&](const Warp& warp) { begin(warp, states[warp]); });
     unsigned stage = 0;
-    Place at = seen_from(work, {work.heads_end - static_cast<unsigned>(in.e.heads / in.e.kv_heads), 0});
+    Place at = seen_from(work, {work.heads_begin, 0});
     if (work.has(at)) copy_queries(team, work, at, stage);
     while (work.has(at)) {
       const Place now = at;
@@ -81,9 +83,12 @@ struct FlashBackwardKeys {
     const unsigned group = static_cast<unsigned>(in.e.heads) / kv_heads;
     const unsigned tiles = (static_cast<unsigned>(in.e.queries) + rows - 1) / rows;
     Work work{};
-    work.b = number / kv_heads;
+    const unsigned batch = static_cast<unsigned>(in.e.batch), count = static_cast<unsigned>(parts);
+    work.b = number / kv_heads % batch;
     work.kv_head = kv_head;
-    work.heads_end = (kv_head + 1) * group;
+    work.part = number / kv_heads / batch;
+    work.heads_begin = kv_head * group + work.part * group / count;
+    work.heads_end = kv_head * group + (work.part + 1) * group / count;
     work.tiles = tiles;
     work.j0 = static_cast<Index>(item % blocks * keys);
     work.ks.data = team.template shared<bf16>();
@@ -197,11 +202,30 @@ struct FlashBackwardKeys {
         const std::size_t j = static_cast<std::size_t>(work.j0) + warp.number * 16 + lane / 4 + 8 * half;
         if (j >= in.e.keys) continue;
         const std::size_t to = ((work.b * in.e.keys + j) * in.e.kv_heads + work.kv_head) * in.e.width;
-        if (ForKeys && dk) add_row(state.dk[0][lane], half, lane, scale, in.e.width, dk + to);
-        if (ForValues && dv) add_row(state.dv[0][lane], half, lane, 1.0f, in.e.width, dv + to);
+        if (ForKeys && dk) put(state.dk[0][lane], half, lane, scale, work.part, to, dk);
+        if (ForValues && dv) put(state.dv[0][lane], half, lane, 1.0f, ForKeys * parts + work.part, to, dv);
       }
     });
   }
+
+  /// Adds a row of sums to `all`, from `to` on, or lays it down as a part of what is added.
+  CALM_KERNEL void put(const Sums<W / 8>& s, unsigned half, unsigned lane, float scale, std::size_t number,
+                       std::size_t to, bf16* all) const {
+    if (parts == 1) return add_row(s, half, lane, scale, in.e.width, all + to);
+    float* const row = part + number * in.e.batch * in.e.keys * in.e.kv_heads * in.e.width + to;
+    CALM_UNROLL for (unsigned t = 0; t < W / 8; ++t) {
+      const unsigned c = 8 * t + lane % 4 * 2;
+      if (c >= in.e.width) break;
+      row[c] = scale * s.of[t][2 * half];
+      row[c + 1] = scale * s.of[t][2 * half + 1];
+    }
+  }
 };
+
+/// Into how many parts the heads that share a key head go: where there are few tiles of keys, some with many more
+/// queries than others, so that a GPU stays at work to the end. It depends on the extents alone.
+inline std::size_t head_parts(std::size_t items, std::size_t group) {
+  return std::clamp<std::size_t>(1024 / std::max<std::size_t>(items, 1), 1, group);
+}
 
 }  // namespace calm::cuda
