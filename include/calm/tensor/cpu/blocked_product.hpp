@@ -54,6 +54,9 @@ inline std::size_t equal_depth(std::size_t depth, std::size_t most) {
 /// however short they are, so of short ones there are fewer.
 inline std::size_t left_rows(std::size_t depth, std::size_t most) { return 2 * depth <= most ? 96 : 192; }
 
+/// Words from one made panel to the next. Without the room between them, panels of 576 words were 3 % slower.
+constexpr std::size_t made_stride(std::size_t depth) { return (depth + 64) * panel_width; }
+
 /// The rows and columns of c that one thread makes. `block` and `made`: memory for the left block and for panels.
 template <class Word, class Sum, class Left, class Right>
 void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::size_t depth, const Left& left,
@@ -66,7 +69,7 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
       left(i, there, k, d, block);
       for (std::size_t j = cols.begin, end; j < cols.end; j = end) {
         end = std::min(cols.end, j + Right::columns);
-        const PanelList<Word> panels = right.panels(j, end, k, d, made, step * panel_width);
+        const PanelList<Word> panels = right.panels(j, end, k, d, made, made_stride(step));
         NextRead next;
         const auto reads = [&](std::size_t first, std::size_t at) {
           return right.reads(first, std::min(cols.end, first + Right::columns), at, std::min(step, depth - at));
@@ -103,7 +106,7 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
   const std::size_t most = std::min(detail::left_rows(step, Right::depth), (m + grid.rows - 1) / grid.rows);
   const std::size_t left_words = (most + detail::rows_behind) * left_stride<Word>;
   const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
-  const std::size_t words = left_words + (Right::made ? right_columns * step : 0);
+  const std::size_t words = left_words + (Right::made ? right_columns / panel_width * detail::made_stride(step) : 0);
   const Storage<Cpu> memory(parts * words * sizeof(Word));
   parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t part = first; part < last; ++part) {
