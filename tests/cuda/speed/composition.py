@@ -83,7 +83,8 @@ class Bridge(torch.nn.Module):
     def __init__(self):
         super().__init__()
         d, a = ANCHOR[1], AUGMENT[1]
-        make = lambda *shape: torch.nn.Parameter(torch.randn(shape, device=device, dtype=torch.bfloat16) / shape[-1] ** 0.5)
+        kind = dict(device=device, dtype=torch.bfloat16)
+        make = lambda *shape: torch.nn.Parameter(torch.randn(shape, **kind) / shape[-1] ** 0.5)
         self.norm_h, self.norm_a = make(d), make(a)
         self.proj, self.q, self.kv, self.o = make(d, a), make(d, d), make(2 * d, d), make(d, d)
 
