@@ -54,7 +54,8 @@ TEST_CASE("both terms of a sum share its gradient until something is added to on
   const auto weights = random_tensor<X>({}, 3);
   check_gradients(
       [&](const auto& a, const auto& b) {
-        const auto u = scale(a, 2), v = scale(b, 3);
+        const auto u = scale(a, 2);
+        const auto v = scale(b, 3);
         const auto h = u + v;             // h's gradient is u's and v's,
         const auto once_more = v + u * v;  // of which v's grows after it was shared
         return h * weights + (h + h) + once_more;

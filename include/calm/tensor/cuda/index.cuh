@@ -115,7 +115,7 @@ void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, con
   auto* const order = static_cast<Index*>(memory.data());
   Index *const first = order + n, *const target = first + n + 1;
   std::iota(order, order + n, Index{0});
-  std::stable_sort(order, order + n, [=](Index a, Index b) { return index[a] < index[b]; });
+  std::sort(order, order + n, [=](Index a, Index b) { return index[a] < index[b] || (index[a] == index[b] && a < b); });
   const auto seen = static_cast<std::size_t>(
       std::find_if(order, order + n, [=](Index i) { return index[i] >= 0; }) - order);
   std::size_t sums = 0;
