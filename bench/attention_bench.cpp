@@ -35,7 +35,7 @@ struct Texts {
   /// Calls f with the rule.
   template <class F>
   void with_rule(const F& f) const {
-    const calm::kernel::AttentionRule<float> exact{nullptr, end.data(), nullptr, nullptr, 0.125f};
+    const calm::kernel::AttentionRule<float> exact{nullptr, end.data(), nullptr, nullptr, 0.125f, 0};
     if (rounded)
       f(calm::kernel::RoundedRule<float, calm::bf16>{exact});
     else
