@@ -3,8 +3,8 @@
 ///     composition fp32|packed|packed32 [FOLDER]
 ///
 /// Activations and bridges are in fp32; "packed" keeps the frozen weights in bf16, "packed32" in fp32, both in panels.
-/// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode, and the
-/// last two of the anchor alone.
+/// FOLDER, where given, gets the weights, for the other half. The jobs are step, cached, prefill and decode, the
+/// last two of the anchor alone, and bandwidth: what the machine reads on all threads, in GB/s.
 #include <cstddef>
 #include <ctime>
 #include <filesystem>
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "composition.hpp"
+#include "machine.hpp"
 #include "serve.hpp"
 
 namespace {
@@ -122,7 +123,8 @@ void serve(const std::string& folder) {
                 {"prefill", [&] { return peer.pair.prefill(); }},
                 {"decode", [&] { return peer.pair.decode(); }},
                 {"anchor_prefill", [&] { return peer.anchor.prefill(); }},
-                {"anchor_decode", [&] { return peer.anchor.decode(); }}});
+                {"anchor_decode", [&] { return peer.anchor.decode(); }},
+                {"bandwidth", [] { return bench::measure_read_bandwidth() / 1e9; }}});
 }
 
 }  // namespace
