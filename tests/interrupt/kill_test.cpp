@@ -19,6 +19,7 @@
 
 #include "calm/compose/bridge_file.hpp"
 #include "calm/tensor/packed_tensor.hpp"
+#include "calm/train/evaluation.hpp"
 #include "calm/train/fit_features.hpp"
 #include "compose/models.hpp"
 #include "io/temporary_folder.hpp"
