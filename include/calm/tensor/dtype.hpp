@@ -69,9 +69,23 @@ inline constexpr Place place_for = std::is_same_v<T, Index> ? Place::shared : Pl
 template <class T, class Device>
 inline constexpr bool host_reads = std::is_same_v<Device, Cpu> || place_for<T> == Place::shared;
 
-/// What sums over elements of `T` are kept in: fp32 or wider.
+namespace detail {
+
 template <class T>
-using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+struct AccumulatorOf {
+  using type = float;
+};
+template <>
+struct AccumulatorOf<double> {
+  using type = double;
+};
+
+}  // namespace detail
+
+/// What sums over elements of `T` are kept in: fp32 or wider. (A member of a class: compilers give a condition in a
+/// function's type different names, and the GPU's kernels may come from another compiler than the program.)
+template <class T>
+using Accumulator = typename detail::AccumulatorOf<T>::type;
 
 /// Element types that calm computes with; f16 is for storage and conversion alone.
 template <class T>
