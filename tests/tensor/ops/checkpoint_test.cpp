@@ -107,7 +107,7 @@ TEST_CASE("a part is computed twice in training, once else, and not again for a 
 }
 
 TEST_CASE("many parts take little more memory than their results, over and over") {
-  auto x = random_parameter<Rows<float>>(Shape<Batch, Wide>(1000), 1);
+  auto x = random_parameter<Rows<float>>(Shape<Batch, Wide>(32000), 1);
   auto w = random_parameter<Tensor<float, Cpu, Wide, Wide>>({}, 2);
   constexpr int parts = 12;
   Tape<Cpu> tape;
