@@ -66,16 +66,18 @@ inline void multiply_add(std::size_t rounds) {
 /// x <- x + a · a over pairs of bf16, by the processor's own instruction where the program is compiled with AVX-512.
 inline void dot_pairs([[maybe_unused]] std::size_t rounds) {
 #if defined(__AVX512F__)
-  constexpr std::size_t chains = 12;
-  Floats x[chains], a = Floats{} + 0.5f;
-#pragma GCC unroll 12
-  for (std::size_t i = 0; i < chains; ++i) x[i] = a;
+  // One statement, whose operands are registers: sums of an array would be stored and loaded between two.
+  const Floats a = Floats{} + 0.5f;
+  Floats s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a, s8 = a, s9 = a, s10 = a, s11 = a;
   for (std::size_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
-    for (std::size_t i = 0; i < chains; ++i) asm volatile("vdpbf16ps %1, %1, %0" : "+v"(x[i]) : "v"(a));
+    asm volatile(
+        "vdpbf16ps %12, %12, %0\n\tvdpbf16ps %12, %12, %1\n\tvdpbf16ps %12, %12, %2\n\tvdpbf16ps %12, %12, %3\n\t"
+        "vdpbf16ps %12, %12, %4\n\tvdpbf16ps %12, %12, %5\n\tvdpbf16ps %12, %12, %6\n\tvdpbf16ps %12, %12, %7\n\t"
+        "vdpbf16ps %12, %12, %8\n\tvdpbf16ps %12, %12, %9\n\tvdpbf16ps %12, %12, %10\n\tvdpbf16ps %12, %12, %11"
+        : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5), "+v"(s6), "+v"(s7), "+v"(s8), "+v"(s9),
+          "+v"(s10), "+v"(s11)
+        : "v"(a));
   }
-#pragma GCC unroll 12
-  for (std::size_t i = 0; i < chains; ++i) asm volatile("" : : "v"(x[i]));
 #endif
 }
 
