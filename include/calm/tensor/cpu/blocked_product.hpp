@@ -21,7 +21,7 @@ struct Grid {
 /// The grid in which least is packed or read more than once, for as many threads as the work is worth: some
 /// microseconds each, a row and a tenth of a microsecond's reading being worth the same.
 inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed) {
-  const std::size_t work = std::max<std::size_t>(m, 16) * n * depth;
+  const std::size_t work = std::max<std::size_t>(m, 32) * n * depth;
   const std::size_t panels = panels_in(n), right = packed ? n / 4 : n;
   for (std::size_t parts = parts_of(work, std::size_t{1} << 21); parts > 1; --parts) {
     Grid best{0, 0};
