@@ -54,7 +54,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--bridge-heads", pair.heads, "heads of a bridge; else as many as the preset, or the anchor, has");
   app.add_option("--bridge-rank", pair.rank, "of the projection between the widths; else full");
-  app.add_option("--dtype", pair.dtype, "of the frozen models' matrices: bf16 or fp32; all else is in fp32")->capture_default_str();
+  app.add_option("--dtype", pair.dtype, "of the frozen models' matrices: bf16 or fp32; all else is in fp32")
+      ->capture_default_str();
   app.add_option("--tokenizers", tokenizers, "auto: one if the folders have the same, else two; one; two")
       ->check(CLI::IsMember({"auto", "one", "two"}))
       ->capture_default_str();

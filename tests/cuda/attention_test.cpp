@@ -5,27 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include "calm/tensor/ops/attention.hpp"
+#include "cuda/attention_axes.hpp"
 #include "cuda/both.hpp"
 
 using namespace calm;
 using namespace calm::test;
 
 namespace {
-
-template <std::size_t N, int Tag>
-struct Extent {
-  static constexpr std::size_t extent = N;
-};
-template <std::size_t N>
-using Heads = Extent<N, 0>;
-template <std::size_t N>
-using KeyHeads = Extent<N, 1>;
-template <std::size_t N>
-using Width = Extent<N, 2>;
-
-struct Sizes {
-  std::size_t batch, queries, keys;
-};
 
 /// Any interval for any query, some without keys; with `holes`, keys in the middle, at an end or everywhere left out.
 template <class Device>

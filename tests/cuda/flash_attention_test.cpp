@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/tensor/ops/attention.hpp"
+#include "cuda/attention_axes.hpp"
 #include "cuda/both.hpp"
 
 using namespace calm;
@@ -18,22 +19,7 @@ using namespace calm::test;
 
 namespace {
 
-template <std::size_t N, int Tag>
-struct Extent {
-  static constexpr std::size_t extent = N;
-};
-template <std::size_t N>
-using Heads = Extent<N, 0>;
-template <std::size_t N>
-using KeyHeads = Extent<N, 1>;
-template <std::size_t N>
-using Width = Extent<N, 2>;
-
 enum class Mask { full, causal, window, packed, random, holes };
-
-struct Sizes {
-  std::size_t batch, queries, keys;
-};
 
 /// In `random` and `holes` anything, also no keys at all; the last text of a batch sees 9 keys fewer than there are.
 template <class Device>
