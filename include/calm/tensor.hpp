@@ -13,6 +13,7 @@
 #include "calm/tensor/ops/gather.hpp"
 #include "calm/tensor/ops/linear.hpp"
 #include "calm/tensor/ops/mix.hpp"
+#include "calm/tensor/ops/mlp.hpp"
 #include "calm/tensor/ops/multiply_rows.hpp"
 #include "calm/tensor/ops/norm.hpp"
 #include "calm/tensor/ops/packed_cross_entropy.hpp"

@@ -17,6 +17,7 @@ struct Axis_ {
 };
 using In = Axis_<70>;
 using Out = Axis_<36, 1>;
+using Eights = Axis_<40, 1>;
 using Head = Axis_<4, 2>;
 using KeyHead = Axis_<2, 3>;
 using Width = Axis_<8, 4>;
@@ -46,6 +47,35 @@ TEST_CASE("cuda ops: arithmetic") {
 TEST_CASE("cuda ops: products") {
   require_agreement_of_types<X, Doubles<Out, In>>("x W^T", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
   require_agreement_of_types<X, Doubles<In, Out>>("x W", [](auto, auto x, auto w) { return linear(x, w); }, some, {});
+}
+
+TEST_CASE("cuda ops: products and what follows them") {
+  const auto biased = [](auto, auto x, auto w, auto b) { return linear(x, w, b); };
+  require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>>("x W^T + b", biased, some, {}, {});
+  require_agreement_of_types<X, Doubles<In, Out>, Doubles<Out>>("x W + b", biased, some, {}, {});
+  require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>>("one row", biased, Shape<Batch, Time, In>(1, 1), {}, {});
+  for (const auto kind : {kernel::Activation::gelu, kernel::Activation::gelu_tanh}) {
+    const auto layer = [kind](auto, auto x, auto up, auto up_bias, auto down, auto down_bias) {
+      return mlp(x, kind, scale(up, 0.1), up_bias, scale(down, 0.1), down_bias);
+    };
+    require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>, Doubles<In, Out>, Doubles<In>>("mlp", layer, some, {},
+                                                                                               {}, {}, {});
+    require_agreement_of_types<X, Doubles<Eights, In>, Doubles<Eights>, Doubles<In, Eights>, Doubles<In>>(
+        "mlp of eights", layer, some, {}, {}, {}, {});
+  }
+}
+
+TEST_CASE("cuda ops: an MLP through frozen weights") {
+  const auto layer = [](auto device, auto x) {
+    using Device = decltype(device);
+    using T = typename ValueOf<decltype(x)>::value_type;
+    const auto frozen = []<class W>(W w) { return move_to<Device>(w); };
+    return mlp(x, kernel::Activation::gelu_tanh, frozen(random_values<Tensor<T, Cpu, Eights, In>>({}, 1, 0.1)),
+               frozen(random_values<Tensor<T, Cpu, Eights>>({}, 2)),
+               frozen(random_values<Tensor<T, Cpu, In, Eights>>({}, 3, 0.1)),
+               frozen(random_values<Tensor<T, Cpu, In>>({}, 4)));
+  };
+  require_agreement_of_types<X>("mlp", layer, some);
 }
 
 TEST_CASE("cuda ops: activations") {

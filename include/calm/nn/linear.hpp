@@ -23,8 +23,10 @@ struct Linear {
 
   template <Operand X>
   auto operator()(const X& x) const {
-    if constexpr (Bias)
+    if constexpr (Bias && PackedMatrix<decltype(weight())>)
       return low_rank.add_to(linear(x, weight()) + bias(), x);
+    else if constexpr (Bias)
+      return low_rank.add_to(linear(x, weight(), bias()), x);
     else
       return low_rank.add_to(linear(x, weight()), x);
   }

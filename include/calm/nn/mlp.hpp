@@ -8,6 +8,7 @@
 #include "calm/nn/linear.hpp"
 #include "calm/tensor/ops/activation.hpp"
 #include "calm/tensor/ops/gated.hpp"
+#include "calm/tensor/ops/mlp.hpp"
 #include "calm/tensor/ops/packed_mlp.hpp"
 
 namespace calm::nn {
@@ -19,12 +20,18 @@ struct PlainMlp {
   using Down = Linear<Inner<S>, Hidden<S>, T, Device, Mode, S::config.bias>;
   static constexpr std::size_t parameter_count = Up::parameter_count + Down::parameter_count;
 
+  static constexpr auto activation =
+      S::config.mlp == MlpKind::gelu ? kernel::Activation::gelu : kernel::Activation::gelu_tanh;
+
   Up up_proj;
   Down down_proj;
 
   template <Operand X>
   auto operator()(const X& x) const {
-    if constexpr (S::config.mlp == MlpKind::gelu)
+    constexpr bool corrected = !std::is_empty_v<decltype(up_proj.low_rank)>;
+    if constexpr (S::config.bias && !corrected && !PackedMatrix<decltype(up_proj.weight())>)
+      return mlp(x, activation, up_proj.weight(), up_proj.bias(), down_proj.weight(), down_proj.bias());
+    else if constexpr (S::config.mlp == MlpKind::gelu)
       return down_proj(gelu(up_proj(x)));
     else
       return down_proj(gelu_tanh(up_proj(x)));

@@ -20,6 +20,23 @@ struct MatrixRef {
   std::size_t stride;
 };
 
+/// What a product does beside itself, so that its result need not be read again.
+enum class After {
+  bias,                 ///< C = op(A)·op(B) + bias
+  activation,           ///< before = op(A)·op(B) + bias, C = act(before)
+  activation_backward,  ///< C = (op(A)·op(B)) * act'(before), sums[j] = Σ_i C[i, j]
+  sums_of_a,            ///< C = Aᵀ·op(B) (+ C), sums[i] = Σ_l A[l, i]
+  sums_of_b,            ///< C = op(A)·B (+ C), sums[j] = Σ_l B[l, j]
+};
+template <class T>
+struct Epilogue {
+  After after;
+  Activation kind{};
+  const T* bias = nullptr;  ///< [n]
+  T* before = nullptr;      ///< [m, n], compact; null: not kept
+  T* sums = nullptr;        ///< [n] ([m] of A), written; null with activation_backward: not wanted
+};
+
 /// `rows` rows of `width` elements; row r takes factor r mod `factors`.
 struct RowFactors {
   std::size_t rows, factors, width;

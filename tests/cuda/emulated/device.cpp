@@ -235,25 +235,85 @@ namespace {
 float tensor_float32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu); }
 double tensor_float32(double x) { return x; }
 
-/// c = alpha · op(a) · op(b) (+ c), summed in order in A.
+/// Σ_l op(a)[i, l] · op(b)[l, j], in order in A
+template <class A, class T>
+struct Dot {
+  kernel::Op op_a, op_b;
+  std::size_t k;
+  kernel::MatrixRef<const T> a, b;
+  bool rounds = std::is_same_v<T, float> && TensorFloat32::here();
+
+  A at(const kernel::MatrixRef<const T>& x, kernel::Op op, std::size_t row, std::size_t col) const {
+    const auto v = static_cast<A>(op == kernel::Op::none ? x.data[row * x.stride + col] : x.data[col * x.stride + row]);
+    return rounds ? tensor_float32(v) : v;
+  }
+  A operator()(std::size_t i, std::size_t j) const {
+    A sum = 0;
+    for (std::size_t l = 0; l < k; ++l) sum += at(a, op_a, i, l) * at(b, op_b, l, j);
+    return sum;
+  }
+};
+
+/// c = alpha · op(a) · op(b) (+ c)
 template <class A, class T, class R>
 void multiply(kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha,
               kernel::MatrixRef<const T> a, kernel::MatrixRef<const T> b, bool accumulate, kernel::MatrixRef<R> c) {
   if (one_row(op_a, op_b, m, n, k, b.stride, alpha, a.data, b.data, accumulate, c.data)) return;
-  const bool rounds = std::is_same_v<T, float> && TensorFloat32::here();
-  launch("gemm", [=] {
-    const auto at = [=](const auto& x, kernel::Op op, std::size_t row, std::size_t col) {
-      const T v = op == kernel::Op::none ? x.data[row * x.stride + col] : x.data[col * x.stride + row];
-      return rounds ? tensor_float32(static_cast<A>(v)) : static_cast<A>(v);
-    };
+  launch("gemm", [=, dot = Dot<A, T>{op_a, op_b, k, a, b}] {
     for (std::size_t i = 0; i < m; ++i) {
       for (std::size_t j = 0; j < n; ++j) {
-        A sum = 0;
-        for (std::size_t l = 0; l < k; ++l) sum += at(a, op_a, i, l) * at(b, op_b, l, j);
         R& to = c.data[i * c.stride + j];
-        to = static_cast<R>(alpha * sum + (accumulate ? static_cast<A>(to) : A(0)));
+        to = static_cast<R>(alpha * dot(i, j) + (accumulate ? static_cast<A>(to) : A(0)));
       }
     }
+  });
+}
+
+/// What becomes of one number of a product; cuBLASLt does it before rounding.
+template <class T, class A>
+A finished(const kernel::Epilogue<T>& e, std::size_t n, std::size_t i, std::size_t j, A x) {
+  switch (e.after) {
+    case kernel::After::bias: return x + wide(e.bias[j]);
+    case kernel::After::activation:
+      x += wide(e.bias[j]);
+      if (e.before) e.before[i * n + j] = static_cast<T>(x);
+      return value_of(e.kind, x);
+    case kernel::After::activation_backward: return x * slope_of(e.kind, wide(e.before[i * n + j]));
+    default: return x;
+  }
+}
+
+/// The sums that an epilogue writes, of what `number(line, l)` gives for the `count` places l of each line.
+template <class T, class F>
+void write_sums(T* sums, std::size_t lines, std::size_t count, const F& number) {
+  for (std::size_t line = 0; sums && line < lines; ++line) {
+    Accumulator<T> sum = 0;
+    for (std::size_t l = 0; l < count; ++l) sum += number(line, l);
+    sums[line] = static_cast<T>(sum);
+  }
+}
+
+/// As cuBLASLt does it, with the sums of a result before it is rounded.
+template <class T>
+void multiply_fused(kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k,
+                    kernel::MatrixRef<const T> a, kernel::MatrixRef<const T> b, bool accumulate, kernel::MatrixRef<T> c,
+                    const kernel::Epilogue<T>& e) {
+  using A = Accumulator<T>;
+  launch("fused gemm", [=, dot = Dot<A, T>{op_a, op_b, k, a, b}] {
+    std::vector<A> all(m * n);
+    for (std::size_t i = 0; i < m; ++i) {
+      for (std::size_t j = 0; j < n; ++j) {
+        T& to = c.data[i * c.stride + j];
+        all[i * n + j] = finished(e, n, i, j, dot(i, j) + (accumulate ? wide(to) : A(0)));
+        to = static_cast<T>(all[i * n + j]);
+      }
+    }
+    if (e.after == kernel::After::activation_backward)
+      write_sums(e.sums, n, m, [&](std::size_t j, std::size_t i) { return all[i * n + j]; });
+    if (e.after == kernel::After::sums_of_a)
+      write_sums(e.sums, m, k, [&](std::size_t i, std::size_t l) { return dot.at(a, op_a, i, l); });
+    if (e.after == kernel::After::sums_of_b)
+      write_sums(e.sums, n, k, [&](std::size_t j, std::size_t l) { return dot.at(b, op_b, l, j); });
   });
 }
 
@@ -283,5 +343,18 @@ CALM_GEMM(double, double, double)
 CALM_GEMM(float, bf16, bf16)
 CALM_GEMM(float, bf16, float)
 #undef CALM_GEMM
+
+template <class T>
+bool fused_gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, MatrixRef<const T> a,
+                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, const Epilogue<T>& e) {
+  if (!cuda::may_fuse(e, m, n, k)) return false;
+  cuda::multiply_fused(op_a, op_b, m, n, k, a, b, accumulate, c, e);
+  return true;
+}
+#define CALM_FUSED_GEMM(T)                                                                             \
+  template bool fused_gemm<T>(Cuda, Op, Op, std::size_t, std::size_t, std::size_t, MatrixRef<const T>, \
+                              MatrixRef<const T>, bool, MatrixRef<T>, const Epilogue<T>&);
+CALM_FOR_COMPUTE_TYPES(CALM_FUSED_GEMM)
+#undef CALM_FUSED_GEMM
 
 }  // namespace calm::kernel

@@ -1,5 +1,7 @@
 #include "calm/tensor/ops/linear.hpp"
 
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 #include "calm/tensor/ops/arithmetic.hpp"
@@ -21,7 +23,7 @@ static_assert(!Multipliable<X, Doubles<Wide>>, "a weight has two axes");
 
 // Through a frozen weight the input is not kept; into a weight alone, the weight is not.
 template <bool NeedX, bool NeedW>
-using Node = calm::detail::LinearNode<X, Doubles<Narrow, Wide>, NeedX, NeedW>;
+using Node = calm::detail::LinearNode<X, Doubles<Narrow, Wide>, NeedX, NeedW, false>;
 static_assert(sizeof(Node<true, false>) == sizeof(OutIn) + 2 * sizeof(std::size_t));
 static_assert(sizeof(Node<false, true>) == sizeof(X) + 2 * sizeof(std::size_t));
 static_assert(sizeof(Node<true, true>) == sizeof(X) + sizeof(OutIn) + 2 * sizeof(std::size_t));
@@ -66,4 +68,16 @@ TEST_CASE("gradients of linear") {
   auto in_out = random_parameter<InOut>({}, 3);
   check_gradients([](const auto& a, const auto& w) { return linear(a, w); }, x, out_in);
   check_gradients([](const auto& a, const auto& w) { return linear(a, w); }, x, in_out);
+}
+
+TEST_CASE("linear with a bias is linear and a sum, and so are its gradients") {
+  auto x = random_parameter<X>(Shape<Batch, Time, Wide>(2, 3), 1);
+  auto out_in = random_parameter<OutIn>({}, 2);
+  auto in_out = random_parameter<InOut>({}, 3);
+  auto b = random_parameter<Doubles<Narrow>>({}, 4);
+  const auto y = linear(x.value(), out_in.value(), b.value()), z = linear(x.value(), out_in.value()) + b.value();
+  CHECK(std::equal(y.data(), y.data() + y.size(), z.data()));
+  const auto biased = [](const auto& a, const auto& w, const auto& bias) { return linear(a, w, bias); };
+  check_gradients(biased, x, out_in, b);
+  check_gradients(biased, x, in_out, b);
 }

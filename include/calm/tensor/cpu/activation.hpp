@@ -90,12 +90,14 @@ void activate(Cpu, Activation kind, std::size_t n, const T* x, T* y) {
   });
 }
 
-/// dx += act'(x) · dy
+/// dx = act'(x) · dy (+ dx if `add`); dx may be dy
 template <class T>
-void activate_backward(Cpu, Activation kind, std::size_t n, const T* x, const T* dy, T* dx) {
+void activate_backward(Cpu, Activation kind, std::size_t n, const T* x, const T* dy, T* dx, bool add = true) {
   using A = Accumulator<T>;
   detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) { dx[i] = static_cast<T>(A(dx[i]) + act.slope(A(x[i])) * A(dy[i])); });
+    detail::with_before<A>(add, [=](auto before) {
+      detail::each(n, [=](std::size_t i) { dx[i] = static_cast<T>(before(dx[i]) + act.slope(A(x[i])) * A(dy[i])); });
+    });
   });
 }
 

@@ -102,8 +102,12 @@ void activate(Cuda, Activation kind, std::size_t n, const T* x, T* y) {
   cuda::map<false>("activate", n, y, cuda::Activate<Accumulator<T>>{kind}, {{x}});
 }
 template <class T>
-void activate_backward(Cuda, Activation kind, std::size_t n, const T* x, const T* dy, T* dx) {
-  cuda::map<true>("activate_backward", n, dx, cuda::ActivateBackward<Accumulator<T>>{kind}, {{x}, {dy}});
+void activate_backward(Cuda, Activation kind, std::size_t n, const T* x, const T* dy, T* dx, bool add) {
+  const cuda::ActivateBackward<Accumulator<T>> slope{kind};
+  if (add)
+    cuda::map<true>("activate_backward", n, dx, slope, {{x}, {dy}});
+  else
+    cuda::map<false>("activate_backward", n, dx, slope, {{x}, {dy}});
 }
 template <class T>
 void gate(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, T* y) {
@@ -137,7 +141,7 @@ void squash_backward(Cuda, Squash kind, std::size_t n, const T* y, const T* dy, 
 
 #define CALM_ACTIVATION(T)                                                                       \
   template void activate<T>(Cuda, Activation, std::size_t, const T*, T*);                        \
-  template void activate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);     \
+  template void activate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, T*, bool); \
   template void gate<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);                  \
   template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*); \
   template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*, bool, T*, bool);  \

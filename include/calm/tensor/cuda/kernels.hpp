@@ -52,7 +52,7 @@ void dropout_backward(Cuda, std::size_t n, float p, RandomKey key, const T* dy, 
 template <class T>
 void activate(Cuda, Activation kind, std::size_t n, const T* x, T* y);
 template <class T>
-void activate_backward(Cuda, Activation kind, std::size_t n, const T* x, const T* dy, T* dx);
+void activate_backward(Cuda, Activation kind, std::size_t n, const T* x, const T* dy, T* dx, bool add = true);
 template <class T>
 void gate(Cuda, Activation kind, std::size_t n, const T* gate, const T* up, T* y);
 template <class T>
@@ -167,6 +167,10 @@ void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, f
           MatrixRef<const bf16> b, bool accumulate, MatrixRef<bf16> c);
 void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const bf16> a,
           MatrixRef<const bf16> b, bool accumulate, MatrixRef<float> c);
+/// A product with what follows it as one kernel; false, and nothing done, where cuBLASLt has none.
+template <class T>
+bool fused_gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, MatrixRef<const T> a,
+                MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, const Epilogue<T>& e);
 
 template <class T>
 void linear_cross_entropy(Cuda, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,

@@ -4,8 +4,11 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "calm/tensor/arguments.hpp"
 
 namespace calm::cuda {
 
@@ -24,6 +27,16 @@ class TensorFloat32 {
 
   static bool here() { return detail::tensor_float32_scopes > 0; }
 };
+
+/// Whether cuBLASLt is asked to do what follows a product of that shape. One row is a product of our own. GELU is the
+/// one by tanh to it, and its accuracy is said nowhere, so it serves 16-bit results alone; its operand must have rows of
+/// a multiple of 8 elements (CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD in cublasLt.h).
+template <class T>
+constexpr bool may_fuse(const kernel::Epilogue<T>& e, std::size_t m, std::size_t n, std::size_t k) {
+  if (std::is_same_v<T, double> || m <= 1 || n == 0 || k == 0) return false;
+  if (e.after != kernel::After::activation && e.after != kernel::After::activation_backward) return true;
+  return sizeof(T) == 2 && e.kind == kernel::Activation::gelu_tanh && n % 8 == 0;
+}
 
 /// A kind of product (operations, types, extents, strides, alignment) and the algorithm of cuBLASLt that serves it.
 struct ProductChoice {

@@ -4,14 +4,11 @@
 #include <type_traits>
 
 #include "calm/tensor/cpu/gemm.hpp"
-#include "calm/tensor/cpu/reduce.hpp"  // kernel::sum_rows
 #include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/ops/fused_product.hpp"
 #include "calm/tensor/var.hpp"
 
 namespace calm {
-
-/// No bias.
-struct NoBias {};
 
 namespace detail {
 
@@ -33,21 +30,34 @@ concept Multipliable =
 
 namespace detail {
 
-/// The product alone; the bias is an operation of its own below.
-template <class X, class W, bool NeedX, bool NeedW>
+/// dW and the gradient of the bias, [out], in one product.   dy: [rows, out], x: [rows, in]
+template <class T, class Device>
+void add_weight_and_bias_gradients(Tape<Device>& tape, Slot w, Slot bias, bool out_in, std::size_t rows,
+                                   std::size_t out, std::size_t in, const T* dy, const T* x) {
+  using kernel::After;
+  add_written<T>(tape, bias, out, [&](T* sums) {
+    const auto dw = tape.template target<T>(w);
+    const kernel::Epilogue<T> e{.after = out_in ? After::sums_of_a : After::sums_of_b, .sums = sums};
+    multiply_then(e, Device{}, kernel::Op::transpose, kernel::Op::none, out_in ? out : in, out_in ? in : out, rows,
+                  out_in ? dy : x, out_in ? x : dy, dw.adds, dw.data);
+  });
+}
+
+template <class X, class W, bool NeedX, bool NeedW, bool NeedB>
 struct LinearNode {
   using T = typename X::value_type;
   using Device = typename X::device;
   static constexpr bool out_in = weight_is_out_in<X, W>;
+  static constexpr std::size_t in_extent = LastAxisOf<X>::extent, out_extent = LinearOutAxis<X, W>::extent;
 
   [[no_unique_address]] KeepIf<NeedX, W, 0> w;  // dX needs the weight,
   [[no_unique_address]] KeepIf<NeedW, X, 1> x;  // dW the input; a frozen weight keeps no input alive
   [[no_unique_address]] KeepIf<NeedX, Slot, 2> x_slot;
   [[no_unique_address]] KeepIf<NeedW, Slot, 3> w_slot;
+  [[no_unique_address]] KeepIf<NeedB, Slot, 4> b_slot;
   std::size_t rows;
 
   void backward(Tape<Device>& tape, Slot out) {
-    constexpr std::size_t in_extent = LastAxisOf<X>::extent, out_extent = LinearOutAxis<X, W>::extent;
     const T* dy = tape.template incoming<T>(out);
     using kernel::Op;
     if constexpr (NeedX) {
@@ -56,17 +66,59 @@ struct LinearNode {
                    {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, dx.adds,
                    {dx.data, in_extent});
     }
-    if constexpr (NeedW) {
-      const auto dw = tape.template target<T>(w_slot);
-      if constexpr (out_in)
-        kernel::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, one<T>, {dy, out_extent},
-                     {x.data(), in_extent}, dw.adds, {dw.data, in_extent});
-      else
-        kernel::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, one<T>, {x.data(), in_extent},
-                     {dy, out_extent}, dw.adds, {dw.data, out_extent});
-    }
+    if constexpr (NeedW && NeedB)
+      add_weight_and_bias_gradients(tape, w_slot, b_slot, out_in, rows, out_extent, in_extent, dy, x.data());
+    else if constexpr (NeedW)
+      weight_gradient(tape, dy);
+    else if constexpr (NeedB)
+      kernel::sum_rows(Device{}, rows, out_extent, dy, tape.template gradient<T>(b_slot));
+  }
+
+ private:
+  void weight_gradient(Tape<Device>& tape, const T* dy) {
+    using kernel::Op;
+    const auto dw = tape.template target<T>(w_slot);
+    if constexpr (out_in)
+      kernel::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, one<T>, {dy, out_extent},
+                   {x.data(), in_extent}, dw.adds, {dw.data, in_extent});
+    else
+      kernel::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, one<T>, {x.data(), in_extent},
+                   {dy, out_extent}, dw.adds, {dw.data, out_extent});
   }
 };
+
+/// y = x · op(W) (+ the bias, which is one operand or none)
+template <class X, class W, class... B>
+auto multiplied(const X& x, const W& w, const B&... bias) {
+  using In = ValueOf<X>;
+  using Weight = ValueOf<W>;
+  using T = typename In::value_type;
+  constexpr bool out_in = weight_is_out_in<In, Weight>;
+  constexpr std::size_t in_extent = LastAxisOf<In>::extent, out_extent = LinearOutAxis<In, Weight>::extent;
+  constexpr kernel::Op op = out_in ? kernel::Op::transpose : kernel::Op::none;
+  using Out = WithLastAxis<In, LinearOutAxis<In, Weight>>;
+
+  Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
+  const std::size_t rows = rows_of(value(x));
+  if constexpr (sizeof...(B) == 0)
+    kernel::gemm(typename In::device{}, kernel::Op::none, op, rows, out_extent, in_extent, one<T>,
+                 {value(x).data(), in_extent}, {value(w).data(), out_in ? in_extent : out_extent}, false,
+                 {y.mutable_data(), out_extent});
+  else
+    multiply_then<T>({.after = kernel::After::bias, .bias = (value(bias).data(), ...)}, typename In::device{},
+                     kernel::Op::none, op, rows, out_extent, in_extent, value(x).data(), value(w).data(), false,
+                     y.mutable_data());
+  if constexpr (is_var<X> || is_var<W> || (is_var<B> || ...)) {
+    using Node = LinearNode<In, Weight, is_var<X>, is_var<W>, (is_var<B> || ...)>;
+    return record(tape_of(x, w, bias...), std::move(y), [&] {
+      return Node{decltype(Node::w)(value(w)),           decltype(Node::x)(value(x)),
+                  decltype(Node::x_slot)(slot_of(x)),    decltype(Node::w_slot)(slot_of(w)),
+                  decltype(Node::b_slot)((Slot{0} + ... + slot_of(bias))), rows};
+    });
+  } else {
+    return y;
+  }
+}
 
 }  // namespace detail
 
@@ -80,28 +132,21 @@ auto linear(const X& x, const W& w) {
   constexpr bool fits = Multipliable<X, W> || !same_kind<ValueOf<X>, ValueOf<W>>;  // a plain bool: a short diagnostic
   static_assert(fits,
                 "calm::linear: the last axis of the input is not an axis of the weight (a projection is missing?)");
-  if constexpr (Multipliable<X, W>) {
-    using In = ValueOf<X>;
-    using Weight = ValueOf<W>;
-    using T = typename In::value_type;
-    constexpr bool out_in = detail::weight_is_out_in<In, Weight>;
-    constexpr std::size_t in_extent = LastAxisOf<In>::extent, out_extent = detail::LinearOutAxis<In, Weight>::extent;
-    using Out = WithLastAxis<In, detail::LinearOutAxis<In, Weight>>;
+  if constexpr (Multipliable<X, W>) return detail::multiplied(x, w);
+}
 
-    Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
-    const std::size_t rows = rows_of(value(x));
-    kernel::gemm(typename In::device{}, kernel::Op::none, out_in ? kernel::Op::transpose : kernel::Op::none, rows,
-                 out_extent, in_extent, one<T>, {value(x).data(), in_extent},
-                 {value(w).data(), out_in ? in_extent : out_extent}, false, {y.mutable_data(), out_extent});
-    if constexpr (is_var<X> || is_var<W>) {
-      using Node = detail::LinearNode<In, Weight, is_var<X>, is_var<W>>;
-      return record(tape_of(x, w), std::move(y), [&] {
-        return Node{decltype(Node::w)(value(w)), decltype(Node::x)(value(x)), decltype(Node::x_slot)(slot_of(x)),
-                    decltype(Node::w_slot)(slot_of(w)), rows};
-      });
-    } else {
-      return y;
-    }
+/// The same plus b in one operation.   x: [..., In], b: [Out] -> y: [..., Out]
+template <Operand X, Operand W, Operand B>
+auto linear(const X& x, const W& w, const B& b) {
+  constexpr bool fits = Multipliable<X, W>;
+  static_assert(fits, "calm::linear: input and weight differ in device or element type, or the last axis of the input "
+                      "is not an axis of the weight");
+  if constexpr (fits) {
+    using Bias = ValueOf<B>;
+    constexpr bool biased = same_kind<ValueOf<W>, Bias> && Bias::rank == 1 &&
+                            std::is_same_v<LastAxisOf<Bias>, detail::LinearOutAxis<ValueOf<X>, ValueOf<W>>>;
+    static_assert(biased, "calm::linear: the bias must have the weight's output axis alone, and its type and device");
+    if constexpr (biased) return detail::multiplied(x, w, b);
   }
 }
 
