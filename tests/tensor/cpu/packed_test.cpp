@@ -99,6 +99,19 @@ TEMPLATE_TEST_CASE("a row has the same bits whatever rows stand beside it", "[pa
   }
 }
 
+TEMPLATE_TEST_CASE("a gradient made in several pieces is that of each row alone", "[packed]", float, bf16) {
+  using T = TestType;
+  const std::size_t rows = 100, out = 40, in = 12000;
+  const auto w = random_numbers<T>(out * in, 1), dy = random_numbers<T>(rows * out, 3);
+  const auto words = packed<T>(out, in, w);
+  std::vector<float> dx(rows * in), one(in);
+  kernel::multiply_packed_transposed<T>(Cpu{}, rows, out, in, dy.data(), words.data(), false, dx.data());
+  for (const std::size_t r : {std::size_t{0}, rows - 1}) {
+    kernel::multiply_packed_transposed<T>(Cpu{}, 1, out, in, &dy[r * out], words.data(), false, one.data());
+    CHECK(std::equal(&dx[r * in], &dx[r * in] + in, one.data()));
+  }
+}
+
 #ifdef _OPENMP
 TEMPLATE_TEST_CASE("a packed product has the same bits on any number of threads", "[packed]", float, bf16) {
   using T = TestType;

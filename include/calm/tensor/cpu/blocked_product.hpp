@@ -84,6 +84,76 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
   }
 }
 
+/// A product by as many threads as it is worth, each of which makes panels for itself where the right side has none.
+template <class Word, class Sum, class Left, class Right>
+void product_in_parts(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
+                      const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {
+  const Grid grid = grid_of(m, n, depth, !Right::made);
+  const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
+  const std::size_t step = equal_depth(depth, Right::depth);
+  const std::size_t most = std::min(left_rows(step, Right::depth), (m + grid.rows - 1) / grid.rows);
+  const std::size_t left_words = (most + rows_behind) * left_stride<Word>;
+  const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
+  const std::size_t words = left_words + (Right::made ? right_columns / panel_width * made_stride(step) : 0);
+  const Storage<Cpu> memory(parts * words * sizeof(Word));
+  parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t part = first; part < last; ++part) {
+      const std::size_t r = part / grid.columns, q = part % grid.columns;
+      const Span rows{m * r / grid.rows, m * (r + 1) / grid.rows};
+      const Span cols{panels * q / grid.columns * panel_width,
+                      std::min(n, panels * (q + 1) / grid.columns * panel_width)};
+      product_part(multiply, rows, cols, depth, left, right, add, c, c_row,
+                   static_cast<Word*>(memory.data()) + part * words,
+                   static_cast<Word*>(memory.data()) + part * words + left_words);
+    }
+  });
+}
+
+/// Panels that were made before, of one block of the depth.
+template <class Word>
+struct PanelsThere {
+  static constexpr bool made = false;
+  static constexpr std::size_t columns = 128, depth = block_depth<Word>;
+  const Word* data;
+  std::size_t stride;
+
+  PanelList<Word> panels(std::size_t begin, std::size_t, std::size_t, std::size_t, Word*, std::size_t) const {
+    return {data + begin / panel_width * stride, stride};
+  }
+  NextRead reads(std::size_t begin, std::size_t end, std::size_t, std::size_t words) const {
+    return {data + begin / panel_width * stride, words * panel_width * sizeof(Word), stride * sizeof(Word),
+            panels_in(end - begin)};
+  }
+};
+
+/// A product of more rows than a block has: threads make the panels together, once for all rows, as many at a time as
+/// stay in the last cache.
+template <class Word, class Sum, class Left, class Right>
+void product_of_many_rows(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
+                          const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {
+  constexpr std::size_t most = std::size_t{1} << 22;  // bytes
+  const std::size_t step = equal_depth(depth, Right::depth), stride = made_stride(step);
+  const std::size_t chunk = Right::columns, chunks = (n + chunk - 1) / chunk;
+  const std::size_t bytes = chunk / panel_width * stride * sizeof(Word);
+  const std::size_t slices = (chunks * bytes + most - 1) / most, in_slice = (chunks + slices - 1) / slices;
+  const Storage<Cpu> memory(in_slice * bytes);
+  auto* const made = static_cast<Word*>(memory.data());
+  for (std::size_t k = 0; k < depth; k += step) {
+    const std::size_t d = std::min(step, depth - k);
+    const auto block = [&](std::size_t i, std::size_t rows, std::size_t at, std::size_t words, Word* to) {
+      left(i, rows, k + at, words, to);
+    };
+    for (std::size_t first = 0; first < chunks; first += in_slice) {
+      const std::size_t j = first * chunk, width = std::min(n, j + in_slice * chunk) - j;
+      parallel_ranges((width + chunk - 1) / chunk, 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin * chunk; i < std::min(width, end * chunk); i += chunk)
+          right.panels(j + i, j + std::min(width, i + chunk), k, d, made + i / panel_width * stride, stride);
+      });
+      product_in_parts(multiply, m, width, d, block, PanelsThere<Word>{made, stride}, add || k > 0, c + j, c_row);
+    }
+  }
+}
+
 }  // namespace detail
 
 /// c = left · right (+ c if `add`).   c: [m, n]; depth in words
@@ -100,25 +170,10 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
     for (std::size_t i = 0; i < m && !add; ++i) std::fill_n(c + i * c_row, n, Sum{});
     return;
   }
-  const Grid grid = grid_of(m, n, depth, !Right::made);
-  const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
-  const std::size_t step = detail::equal_depth(depth, Right::depth);
-  const std::size_t most = std::min(detail::left_rows(step, Right::depth), (m + grid.rows - 1) / grid.rows);
-  const std::size_t left_words = (most + detail::rows_behind) * left_stride<Word>;
-  const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
-  const std::size_t words = left_words + (Right::made ? right_columns / panel_width * detail::made_stride(step) : 0);
-  const Storage<Cpu> memory(parts * words * sizeof(Word));
-  parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
-    for (std::size_t part = first; part < last; ++part) {
-      const std::size_t r = part / grid.columns, q = part % grid.columns;
-      const detail::Span rows{m * r / grid.rows, m * (r + 1) / grid.rows};
-      const detail::Span cols{panels * q / grid.columns * panel_width,
-                              std::min(n, panels * (q + 1) / grid.columns * panel_width)};
-      detail::product_part(multiply, rows, cols, depth, left, right, add, c, c_row,
-                           static_cast<Word*>(memory.data()) + part * words,
-                           static_cast<Word*>(memory.data()) + part * words + left_words);
-    }
-  });
+  if (Right::made && m > detail::left_rows(detail::equal_depth(depth, Right::depth), Right::depth))
+    detail::product_of_many_rows(multiply, m, n, depth, left, right, add, c, c_row);
+  else
+    detail::product_in_parts(multiply, m, n, depth, left, right, add, c, c_row);
 }
 
 }  // namespace calm::kernel
