@@ -75,7 +75,7 @@ class Ops {
     repeat([&] {
       forward_norm(statistics_.data());
       kernel::rms_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), A(0), statistics_.data(), x_.data(),
-                                dx_.data(), false);
+                                dx_.data(), nullptr);
     });
     return sum(dx_);
   }
@@ -87,7 +87,7 @@ class Ops {
     repeat([&] {
       forward_layer_norm(statistics_.data());
       kernel::layer_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), statistics_.data(),
-                                  weight_rows_.data(), dx_.data(), false);
+                                  weight_rows_.data(), dx_.data(), nullptr);
     });
     return sum(dx_);
   }

@@ -53,7 +53,8 @@ TEST_CASE("cuda ops: products and what follows them") {
   const auto biased = [](auto, auto x, auto w, auto b) { return linear(x, w, b); };
   require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>>("x W^T + b", biased, some, {}, {});
   require_agreement_of_types<X, Doubles<In, Out>, Doubles<Out>>("x W + b", biased, some, {}, {});
-  require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>>("one row", biased, Shape<Batch, Time, In>(1, 1), {}, {});
+  require_agreement_of_types<X, Doubles<Out, In>, Doubles<Out>>("one row", biased, Shape<Batch, Time, In>(1, 1), {},
+                                                               {});
   for (const auto kind : {kernel::Activation::gelu, kernel::Activation::gelu_tanh}) {
     const auto layer = [kind](auto, auto x, auto up, auto up_bias, auto down, auto down_bias) {
       return mlp(x, kind, scale(up, 0.1), up_bias, scale(down, 0.1), down_bias);
@@ -98,6 +99,23 @@ TEST_CASE("cuda ops: rows") {
       {});
   require_agreement_of_types<X, Doubles<In>, Doubles<In>>(
       "layer_norm", [](auto, auto x, auto w, auto b) { return layer_norm(x, w, b, 1e-5); }, some, {}, {});
+}
+
+TEST_CASE("cuda ops: norms of sums") {
+  require_agreement_of_types<X, X, Doubles<In>>("add_rms_norm", [](auto, auto x, auto y, auto w) {
+    const auto [h, n] = add_rms_norm(x, y, w, 1e-6);
+    return n + h;
+  }, some, some, {});
+  const auto layer = [](auto, auto x, auto y, auto w, auto b) {
+    const auto [h, n] = add_layer_norm(x, y, w, b, 1e-5);
+    return n * scale(h, 0.3) + h;
+  };
+  require_agreement_of_types<X, X, Doubles<In>, Doubles<In>>("add_layer_norm", layer, some, some, {}, {});
+  require_agreement_of_types<Doubles<Batch, Eights>, Doubles<Batch, Eights>, Doubles<Eights>>(
+      "add_rms_norm of packs", [](auto, auto x, auto y, auto w) {
+        const auto [h, n] = add_rms_norm<NormScale::one_plus_weight>(x, y, w, 1e-6);
+        return n + h;
+      }, Shape<Batch, Eights>(7), Shape<Batch, Eights>(7), {});
 }
 
 TEST_CASE("cuda ops: sums") {

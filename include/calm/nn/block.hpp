@@ -36,11 +36,11 @@ struct Block {
     constexpr double eps = S::config.norm_eps;
     const auto a = self_attn(input_layernorm(x, eps), layout, turned, cache);
     if constexpr (post) {
-      const auto h = post_attention_layernorm(a, eps) + x;
-      return post_feedforward_layernorm(mlp(pre_feedforward_layernorm(h, eps)), eps) + h;
+      const auto [h, n] = pre_feedforward_layernorm.of_sum(post_attention_layernorm(a, eps), x, eps);
+      return post_feedforward_layernorm(mlp(n), eps) + h;
     } else {
-      const auto h = a + x;
-      return mlp(post_attention_layernorm(h, eps)) + h;
+      const auto [h, n] = post_attention_layernorm.of_sum(a, x, eps);
+      return mlp(n) + h;
     }
   }
 

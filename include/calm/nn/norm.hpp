@@ -40,6 +40,15 @@ struct Norm {
       return rms_norm<scale, typename KeptInput<T, Mode>::type>(x, weight(), eps);
   }
 
+  /// The sum x + y and what this makes of it.
+  template <Operand X, Operand Y>
+  auto of_sum(const X& x, const Y& y, double eps) const {
+    if constexpr (has_bias)
+      return add_layer_norm(x, y, weight(), bias(), eps);
+    else
+      return add_rms_norm<scale, typename KeptInput<T, Mode>::type>(x, y, weight(), eps);
+  }
+
   void visit(auto&& v) {
     v("weight", weight);
     if constexpr (has_bias) v("bias", bias);

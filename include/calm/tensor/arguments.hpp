@@ -42,6 +42,17 @@ struct RowFactors {
   std::size_t rows, factors, width;
 };
 
+/// What a norm normalises: x or, with a residual, the sum of both, which is written beside.
+template <class T>
+struct NormOperand {
+  const T* x;
+  const T* residual = nullptr;
+  T* sum = nullptr;
+
+  NormOperand(const T* alone) : x(alone) {}
+  NormOperand(const T* a, const T* b, T* written) : x(a), residual(b), sum(written) {}
+};
+
 /// How many arrays a list may have: what a kernel works in stands on its stack.
 inline constexpr std::size_t most_arrays = 32;
 

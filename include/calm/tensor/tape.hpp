@@ -144,6 +144,25 @@ class Tape {
     GradientBuffer<Device>& b = own_buffer<T>(slot);
     return {static_cast<T*>(b.storage.data()), std::exchange(b.ready, true)};
   }
+  /// The same for an operation that reads what stood there, `before` (null: nothing), where it adds: memory that others
+  /// hold is read there and not copied.
+  template <class T>
+  struct Sum {
+    T* data;
+    const T* before;
+    Storage<Device> held;
+  };
+  template <class T>
+  Sum<T> sum(Slot slot) {
+    GradientBuffer<Device>& b = buffer(slot);
+    Sum<T> s{nullptr, static_cast<const T*>(b.storage.data()), b.storage};
+    if (!std::exchange(b.ready, true)) s.before = nullptr;
+    b.storage = {};
+    if (s.held && s.held.unique()) b.storage = std::exchange(s.held, {});
+    else b.storage = Storage<Device>(b.bytes);
+    s.data = static_cast<T*>(b.storage.data());
+    return s;
+  }
   /// The finished gradient of `slot`; only inside `Op::backward`.
   template <class T>
   const T* incoming(Slot slot) {

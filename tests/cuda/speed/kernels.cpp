@@ -44,8 +44,13 @@ void sweeps(double ceiling) {
   sweep("rms_norm", 4, ceiling, [&] {
     kernel::rms_norm(d, tokens, hidden, x.data(), w.data(), 1, 1e-6, to, s.mutable_data());
   });
+  auto sums = x.clone();
+  sweep("x + y, rms_norm", 8, ceiling, [&] {
+    kernel::rms_norm(d, tokens, hidden, {x.data(), y.data(), sums.mutable_data()}, w.data(), 1, 1e-6, to,
+                     s.mutable_data());
+  });
   sweep("rms_norm_backward", 8, ceiling, [&] {
-    kernel::rms_norm_backward(d, tokens, hidden, x.data(), w.data(), 1, s.data(), y.data(), to);
+    kernel::rms_norm_backward(d, tokens, hidden, x.data(), w.data(), 1, s.data(), y.data(), to, to);
   });
   sweep("norm_weight_gradient", 4, ceiling, [&] {
     auto dw = w.clone();
@@ -56,7 +61,7 @@ void sweeps(double ceiling) {
     kernel::layer_norm(d, tokens, hidden, x.data(), w.data(), w.data(), 1e-5, to, statistics.mutable_data());
   });
   sweep("layer_norm_backward", 8, ceiling, [&] {
-    kernel::layer_norm_backward(d, tokens, hidden, x.data(), w.data(), statistics.data(), y.data(), to);
+    kernel::layer_norm_backward(d, tokens, hidden, x.data(), w.data(), statistics.data(), y.data(), to, to);
   });
   const auto table = some<float>(tokens * 256);
   sweep("rope, heads of 256", 4, ceiling, [&] {

@@ -43,6 +43,29 @@ TEST_CASE("rms_norm divides by the root of the mean square") {
   CHECK(rms_norm(Floats<Two>::zeros({}), 1e-6)[0] == 0);
 }
 
+TEST_CASE("a norm of a sum has the bits of the sum and its norm, and their gradients") {
+  auto x = random_parameter<X>(Shape<Batch, Time, Wide>(2, 3), 1);
+  auto y = random_parameter<X>(Shape<Batch, Time, Wide>(2, 3), 2);
+  auto w = random_parameter<W>({}, 3);
+  auto b = random_parameter<W>({}, 4);
+  const auto same = [](const X& a, const X& other) { return std::equal(a.data(), a.data() + a.size(), other.data()); };
+  const X sum = x.value() + y.value();
+  const auto [s, r] = add_rms_norm(x.value(), y.value(), w.value(), 1e-6);
+  CHECK(same(s, sum));
+  CHECK(same(r, rms_norm(sum, w.value(), 1e-6)));
+  const auto [t, l] = add_layer_norm(x.value(), y.value(), w.value(), b.value(), 1e-5);
+  CHECK(same(t, sum));
+  CHECK(same(l, layer_norm(sum, w.value(), b.value(), 1e-5)));
+  check_gradients([](const auto& p, const auto& q, const auto& v) {
+    const auto [h, n] = add_rms_norm<NormScale::one_plus_weight>(p, q, v, 1e-6);
+    return n * scale(h, 0.5) + h;
+  }, x, y, w);
+  check_gradients([](const auto& p, const auto& q, const auto& v, const auto& c) {
+    const auto [h, n] = add_layer_norm(p, q, v, c, 1e-5);
+    return n + h;  // the sum's gradient is shared, so the norm's backward pass may not write where it stands
+  }, x, y, w, b);
+}
+
 TEST_CASE("layer_norm gives mean 0 and variance 1") {
   const auto x = Floats<Batch, Two>::from(Shape<Batch, Two>(1), {3, 7});
   const auto y = layer_norm(x, Floats<Two>::full({}, 2), Floats<Two>::full({}, 5), 0.0);

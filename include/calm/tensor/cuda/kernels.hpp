@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/device.hpp"
@@ -84,17 +85,17 @@ void softmax(Cuda, std::size_t rows, std::size_t cols, const T* x, T* y);
 template <class T>
 void softmax_backward(Cuda, std::size_t rows, std::size_t cols, const T* y, const T* dy, T* dx);
 template <class T>
-void rms_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset, double eps,
-              T* y, Accumulator<T>* inverse_rms);
+void rms_norm(Cuda, std::size_t rows, std::size_t cols, std::type_identity_t<NormOperand<T>> x, const T* weight,
+              Accumulator<T> offset, double eps, T* y, Accumulator<T>* inverse_rms);
 template <class T>
 void rms_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
-                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, bool add = true);
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, const std::type_identity_t<T>* before);
 template <class T>
-void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
-                Accumulator<T>* statistics);
+void layer_norm(Cuda, std::size_t rows, std::size_t cols, std::type_identity_t<NormOperand<T>> x, const T* weight,
+                const T* bias, double eps, T* y, Accumulator<T>* statistics);
 template <class T>
 void layer_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight,
-                         const Accumulator<T>* statistics, const T* dy, T* dx, bool add = true);
+                         const Accumulator<T>* statistics, const T* dy, T* dx, const std::type_identity_t<T>* before);
 template <class T>
 void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,
                           const Accumulator<T>* s, const T* dy, T* dweight);

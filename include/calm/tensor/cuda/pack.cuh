@@ -46,6 +46,16 @@ CALM_KERNEL void store(T* to, Pack<Accumulator<T>, N> x, bool add) {
   store(to, pack);
 }
 
+/// to = x, or before + x
+template <class T, std::size_t N>
+CALM_KERNEL void store_sum(T* to, Pack<Accumulator<T>, N> x, const T* before) {
+  if (before) {
+    const auto old = load<N>(before);
+    for (std::size_t j = 0; j < N; ++j) x.at[j] += wide(old.at[j]);
+  }
+  store(to, x, false);
+}
+
 /// Whether packs may be read at all of these, which may be null.
 template <class... P>
 bool in_packs(const P*... data) {

@@ -28,9 +28,9 @@ class TensorFloat32 {
   static bool here() { return detail::tensor_float32_scopes > 0; }
 };
 
-/// Whether cuBLASLt is asked to do what follows a product of that shape. One row is a product of our own. GELU is the
-/// one by tanh to it, and its accuracy is said nowhere, so it serves 16-bit results alone; its operand must have rows of
-/// a multiple of 8 elements (CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD in cublasLt.h).
+/// Whether cuBLASLt is asked to do what follows a product of that shape. One row is a product of our own. Its GELU is
+/// the one by tanh, with an accuracy that is said nowhere, so it serves 16-bit results alone; GELU's operand must have
+/// rows of a multiple of 8 elements (CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD in cublasLt.h).
 template <class T>
 constexpr bool may_fuse(const kernel::Epilogue<T>& e, std::size_t m, std::size_t n, std::size_t k) {
   if (std::is_same_v<T, double> || m <= 1 || n == 0 || k == 0) return false;

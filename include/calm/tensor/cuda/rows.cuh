@@ -74,27 +74,54 @@ struct NormScale {
   }
 };
 
+/// A row of what a norm normalises.
+template <class T>
+struct NormRow {
+  const T *x, *residual;
+  T* sum;
+  CALM_KERNEL NormRow(const kernel::NormOperand<T>& all, std::size_t at)
+      : x(all.x + at),
+        residual(all.residual ? all.residual + at : nullptr),
+        sum(all.residual ? all.sum + at : nullptr) {}
+
+  /// Elements c, c + 1, …, when they are read for the first time; of a sum, they are made here.
+  template <std::size_t N>
+  CALM_KERNEL Pack<T, N> first(std::size_t c) const {
+    auto pack = load<N>(x + c);
+    if (residual) {
+      const auto other = load<N>(residual + c);
+      for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(pack.at[j]) + wide(other.at[j]));
+      store(sum + c, pack);
+    }
+    return pack;
+  }
+  template <std::size_t N>
+  CALM_KERNEL Pack<T, N> again(std::size_t c) const {
+    return load<N>((residual ? sum : x) + c);
+  }
+};
+
 /// The second reading of a row finds it in the cache, so memory is passed over once.
 template <std::size_t N, class T>
 struct RmsNorm {
   std::size_t cols;
-  const T* x;
+  kernel::NormOperand<T> x;
   NormScale<T> scale;
   Accumulator<T> eps;
   T* y;
   Accumulator<T>* inverse_rms;  ///< may be null
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
-    const T* from = x + r * cols;
+    const NormRow<T> row(x, r * cols);
     const A squares = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
       A part = 0;
-      for (const T& v : load<N>(from + c).at) part += wide(v) * wide(v);
+      for (const T& v : row.template first<N>(c).at) part += wide(v) * wide(v);
       return part;
     });
     const A s = A(1) / std::sqrt(squares / static_cast<A>(cols) + eps);
     if (inverse_rms) team.each(1, [&](std::size_t) { inverse_rms[r] = s; });
     team.each(cols / N, [&](std::size_t i) {
-      auto pack = load<N>(from + i * N);
+      auto pack = row.template again<N>(i * N);
       const auto by = scale.template of<N>(i * N);
       for (std::size_t j = 0; j < N; ++j) pack.at[j] = narrow<T>(wide(pack.at[j]) * s * by.at[j]);
       store(y + r * cols + i * N, pack);
@@ -110,7 +137,7 @@ struct RmsNormBackward {
   const Accumulator<T>* inverse_rms;
   const T* dy;
   T* dx;
-  bool add;
+  const T* before;  ///< null: nothing is added
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
@@ -131,7 +158,7 @@ struct RmsNormBackward {
       for (std::size_t j = 0; j < N; ++j) {
         d.at[j] = s * (wide(g.at[j]) * by.at[j] - wide(v.at[j]) * pull);
       }
-      store(dx + at + c, d, add);
+      store_sum(dx + at + c, d, before ? before + at + c : nullptr);
     });
   }
 };
@@ -139,22 +166,23 @@ struct RmsNormBackward {
 template <std::size_t N, class T>
 struct LayerNorm {
   std::size_t rows, cols;
-  const T *x, *weight, *bias;
+  kernel::NormOperand<T> x;
+  const T *weight, *bias;
   Accumulator<T> eps;
   T* y;
   Accumulator<T>* statistics;  ///< may be null
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
-    const T* from = x + r * cols;
+    const NormRow<T> row(x, r * cols);
     const A n = static_cast<A>(cols);
     const A mean = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
       A part = 0;
-      for (const T& v : load<N>(from + c).at) part += wide(v);
+      for (const T& v : row.template first<N>(c).at) part += wide(v);
       return part;
     }) / n;
     const A squares = sum_of_row<N, A>(team, cols, [&](std::size_t c) {
       A part = 0;
-      for (const T& v : load<N>(from + c).at) part += (wide(v) - mean) * (wide(v) - mean);
+      for (const T& v : row.template again<N>(c).at) part += (wide(v) - mean) * (wide(v) - mean);
       return part;
     });
     const A s = A(1) / std::sqrt(squares / n + eps);
@@ -165,7 +193,7 @@ struct LayerNorm {
       });
     }
     team.each(cols / N, [&](std::size_t i) {
-      auto pack = load<N>(from + i * N);
+      auto pack = row.template again<N>(i * N);
       const auto w = load<N>(weight + i * N), b = load<N>(bias + i * N);
       for (std::size_t j = 0; j < N; ++j) {
         pack.at[j] = narrow<T>((wide(pack.at[j]) - mean) * s * wide(w.at[j]) + wide(b.at[j]));
@@ -182,7 +210,7 @@ struct LayerNormBackward {
   const Accumulator<T>* statistics;
   const T* dy;
   T* dx;
-  bool add;
+  const T* before;  ///< null: nothing is added
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     using A = Accumulator<T>;
     const std::size_t at = r * cols;
@@ -207,7 +235,7 @@ struct LayerNormBackward {
         const A normal = (wide(v.at[j]) - mean) * s;
         d.at[j] = s * (wide(g.at[j]) * wide(w.at[j]) - (sum + normal * dot) / n);
       }
-      store(dx + at + c, d, add);
+      store_sum(dx + at + c, d, before ? before + at + c : nullptr);
     });
   }
 };
@@ -248,29 +276,30 @@ void softmax_backward(Cuda, std::size_t rows, std::size_t cols, const T* y, cons
   cuda::over_rows<cuda::SoftmaxBackward, T>("softmax_backward", rows, cols, cuda::in_packs(y, dy, dx), cols, y, dy, dx);
 }
 template <class T>
-void rms_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset, double eps,
-              T* y, Accumulator<T>* inverse_rms) {
-  cuda::over_rows<cuda::RmsNorm, T>("rms_norm", rows, cols, cuda::in_packs(x, weight, y), cols, x,
+void rms_norm(Cuda, std::size_t rows, std::size_t cols, std::type_identity_t<NormOperand<T>> x, const T* weight,
+              Accumulator<T> offset, double eps, T* y, Accumulator<T>* inverse_rms) {
+  cuda::over_rows<cuda::RmsNorm, T>("rms_norm", rows, cols, cuda::in_packs(x.x, x.residual, x.sum, weight, y), cols, x,
                                     cuda::NormScale<T>{weight, offset}, static_cast<Accumulator<T>>(eps), y,
                                     inverse_rms);
 }
 template <class T>
 void rms_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, Accumulator<T> offset,
-                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, bool add) {
-  cuda::over_rows<cuda::RmsNormBackward, T>("rms_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx), cols, x,
-                                            cuda::NormScale<T>{weight, offset}, inverse_rms, dy, dx, add);
+                       const Accumulator<T>* inverse_rms, const T* dy, T* dx, const std::type_identity_t<T>* before) {
+  cuda::over_rows<cuda::RmsNormBackward, T>("rms_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx, before),
+                                            cols, x, cuda::NormScale<T>{weight, offset}, inverse_rms, dy, dx, before);
 }
 template <class T>
-void layer_norm(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight, const T* bias, double eps, T* y,
-                Accumulator<T>* statistics) {
-  cuda::over_rows<cuda::LayerNorm, T>("layer_norm", rows, cols, cuda::in_packs(x, weight, bias, y), rows, cols, x,
-                                      weight, bias, static_cast<Accumulator<T>>(eps), y, statistics);
+void layer_norm(Cuda, std::size_t rows, std::size_t cols, std::type_identity_t<NormOperand<T>> x, const T* weight,
+                const T* bias, double eps, T* y, Accumulator<T>* statistics) {
+  cuda::over_rows<cuda::LayerNorm, T>("layer_norm", rows, cols, cuda::in_packs(x.x, x.residual, x.sum, weight, bias, y),
+                                      rows, cols, x, weight, bias, static_cast<Accumulator<T>>(eps), y, statistics);
 }
 template <class T>
 void layer_norm_backward(Cuda, std::size_t rows, std::size_t cols, const T* x, const T* weight,
-                         const Accumulator<T>* statistics, const T* dy, T* dx, bool add) {
-  cuda::over_rows<cuda::LayerNormBackward, T>("layer_norm_backward", rows, cols, cuda::in_packs(x, weight, dy, dx),
-                                              rows, cols, x, weight, statistics, dy, dx, add);
+                         const Accumulator<T>* statistics, const T* dy, T* dx, const std::type_identity_t<T>* before) {
+  cuda::over_rows<cuda::LayerNormBackward, T>("layer_norm_backward", rows, cols,
+                                              cuda::in_packs(x, weight, dy, dx, before), rows, cols, x, weight,
+                                              statistics, dy, dx, before);
 }
 template <class T>
 void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, const Accumulator<T>* mean,
@@ -281,14 +310,14 @@ void norm_weight_gradient(Cuda, std::size_t rows, std::size_t cols, const T* x, 
 #define CALM_ROWS(T)                                                                                                  \
   template void softmax<T>(Cuda, std::size_t, std::size_t, const T*, T*);                                             \
   template void softmax_backward<T>(Cuda, std::size_t, std::size_t, const T*, const T*, T*);                          \
-  template void rms_norm<T>(Cuda, std::size_t, std::size_t, const T*, const T*, Accumulator<T>, double, T*,           \
+  template void rms_norm<T>(Cuda, std::size_t, std::size_t, NormOperand<T>, const T*, Accumulator<T>, double, T*,     \
                             Accumulator<T>*);                                                                         \
   template void rms_norm_backward<T>(Cuda, std::size_t, std::size_t, const T*, const T*, Accumulator<T>,              \
-                                     const Accumulator<T>*, const T*, T*, bool);                                      \
-  template void layer_norm<T>(Cuda, std::size_t, std::size_t, const T*, const T*, const T*, double, T*,               \
+                                     const Accumulator<T>*, const T*, T*, const T*);                                  \
+  template void layer_norm<T>(Cuda, std::size_t, std::size_t, NormOperand<T>, const T*, const T*, double, T*,         \
                               Accumulator<T>*);                                                                       \
   template void layer_norm_backward<T>(Cuda, std::size_t, std::size_t, const T*, const T*, const Accumulator<T>*,     \
-                                       const T*, T*, bool);                                                           \
+                                       const T*, T*, const T*);                                                       \
   template void norm_weight_gradient<T>(Cuda, std::size_t, std::size_t, const T*, const Accumulator<T>*,              \
                                         const Accumulator<T>*, const T*, T*);
 CALM_FOR_COMPUTE_TYPES(CALM_ROWS)

@@ -70,6 +70,20 @@ struct AddNode {
   }
 };
 
+/// z = x ± y as the result of that operation.
+template <bool Minus, class X, class Y>
+auto record_sum(const X& x, const Y& y, ValueOf<X> z) {
+  if constexpr (is_var<X> || is_var<Y>) {
+    using Node = AddNode<ValueOf<X>, ValueOf<Y>, is_var<X>, is_var<Y>, Minus>;
+    const std::size_t n = z.size();
+    return record(tape_of(x, y), std::move(z), [&] {
+      return Node{decltype(Node::x_slot)(slot_of(x)), decltype(Node::y_slot)(slot_of(y)), n};
+    });
+  } else {
+    return z;
+  }
+}
+
 template <bool Minus, class X, class Y>
 auto add_or_subtract(const X& x, const Y& y) {
   using In = ValueOf<X>;
@@ -79,15 +93,7 @@ auto add_or_subtract(const X& x, const Y& y) {
   In z(value(x).shape());
   kernel::add_scaled(typename In::device{}, z.size(), broadcast_cols<In, Other>, value(x).data(), value(y).data(),
                      Minus ? -one<T> : one<T>, z.mutable_data());
-  if constexpr (is_var<X> || is_var<Y>) {
-    using Node = AddNode<In, Other, is_var<X>, is_var<Y>, Minus>;
-    const std::size_t n = z.size();
-    return record(tape_of(x, y), std::move(z), [&] {
-      return Node{decltype(Node::x_slot)(slot_of(x)), decltype(Node::y_slot)(slot_of(y)), n};
-    });
-  } else {
-    return z;
-  }
+  return record_sum<Minus>(x, y, std::move(z));
 }
 
 template <class X, class Y, bool NeedX, bool NeedY>

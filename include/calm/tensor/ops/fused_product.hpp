@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <type_traits>
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/activation.hpp"
@@ -28,8 +27,9 @@ void multiply_then(const kernel::Epilogue<T>& e, Device device, kernel::Op op_a,
   using kernel::After;
   using kernel::Op;
   const kernel::MatrixRef<const T> left{a, op_a == Op::none ? k : m}, right{b, op_b == Op::none ? n : k};
-  if constexpr (!std::is_same_v<Device, Cpu>) {
-    if (fused_gemm(device, op_a, op_b, m, n, k, left, right, accumulate, kernel::MatrixRef<T>{c, n}, e)) return;
+  const kernel::MatrixRef<T> result{c, n};
+  if constexpr (requires { fused_gemm(device, op_a, op_b, m, n, k, left, right, accumulate, result, e); }) {
+    if (fused_gemm(device, op_a, op_b, m, n, k, left, right, accumulate, result, e)) return;
   }
   if (e.after == After::activation) {
     T* const before = e.before ? e.before : c;
@@ -37,7 +37,7 @@ void multiply_then(const kernel::Epilogue<T>& e, Device device, kernel::Op op_a,
     kernel::activate(device, e.kind, m * n, before, c);
     return;
   }
-  kernel::gemm(device, op_a, op_b, m, n, k, one<T>, left, right, accumulate, {c, n});
+  kernel::gemm(device, op_a, op_b, m, n, k, one<T>, left, right, accumulate, result);
   switch (e.after) {
     case After::bias: return kernel::add_scaled(device, m * n, n, c, e.bias, one<T>, c);
     case After::sums_of_a: return write_column_sums(device, k, m, a, e.sums);

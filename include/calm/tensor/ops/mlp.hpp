@@ -85,8 +85,8 @@ auto mlp(const X& x, kernel::Activation kind, const Up& up, const UpBias& up_bia
   constexpr bool fits = detail::is_mlp<In, ValueOf<Up>, ValueOf<UpBias>, ValueOf<Down>, ValueOf<DownBias>>;
   constexpr bool trained = is_var<Up>;
   constexpr bool alike = is_var<UpBias> == trained && is_var<Down> == trained && is_var<DownBias> == trained;
-  static_assert(fits, "calm::mlp: up must be [Inner, Hidden], down [Hidden, Inner] and the biases [Inner] and [Hidden], "
-                      "where Hidden is the last axis of the input, all of its element type and device");
+  static_assert(fits, "calm::mlp: up must be [Inner, Hidden], down [Hidden, Inner] and the biases [Inner] and "
+                      "[Hidden], where Hidden is the last axis of the input, all of its element type and device");
   if constexpr (fits && !alike) {
     return linear(detail::activated(linear(x, up, up_bias), kind), down, down_bias);
   } else if constexpr (fits) {
