@@ -28,12 +28,7 @@ std::string weights_sha256(M& module) {
     calm::detail::require(x.defined(), [&] {
       return "calm::io::weights_sha256: parameter " + path + " has no memory; initialise or load it first";
     });
-    detail::update_text(digest, path);
-    detail::update_text(digest, dtype_name<T>);
-    const auto extents = x.shape().extents();
-    detail::update_count(digest, extents.size());
-    for (const std::size_t extent : extents) detail::update_count(digest, extent);
-    digest.update(on_host(x).data(), x.size() * sizeof(T));
+    detail::update_tensor(digest, path, dtype_name<T>, x.shape().extents(), on_host(x).data(), x.size() * sizeof(T));
   });
   return digest.hex();
 }

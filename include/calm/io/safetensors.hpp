@@ -29,10 +29,10 @@ namespace detail {
 
 /// The name of type `T` as the compiler spells it, for messages.
 template <class T>
-std::string type_name() {
+constexpr std::string_view type_name() {
   const std::string_view text = __PRETTY_FUNCTION__;  // "... [with T = X; ...]" or "... [T = X]"
   const std::size_t begin = text.find("T = ") + 4;
-  return std::string(text.substr(begin, std::min(text.find(';', begin), text.rfind(']')) - begin));
+  return text.substr(begin, std::min(text.find(';', begin), text.rfind(']')) - begin);
 }
 
 /// x as a `To`; false if it is a number that `To` cannot hold (fractions are rounded to nearest).
@@ -93,7 +93,7 @@ std::size_t convert_from(std::string_view dtype, std::size_t n, const std::byte*
 /// An axis as messages name it.
 struct AxisName {
   std::size_t extent;
-  std::string (*name)();
+  std::string_view name;
 };
 
 /// What is wrong with `found`, or nothing. Dynamic axes take any extent.
@@ -103,7 +103,7 @@ template <class X>
 struct ExpectedShape;
 template <class T, class Device, class... Axes>
 struct ExpectedShape<Tensor<T, Device, Axes...>> {
-  static constexpr std::array<AxisName, sizeof...(Axes)> axes{{{Axes::extent, &type_name<Axes>}...}};
+  static constexpr std::array<AxisName, sizeof...(Axes)> axes{{{Axes::extent, type_name<Axes>()}...}};
 
   static Shape<Axes...> shape(const std::vector<std::size_t>& found) {
     std::array<std::size_t, Shape<Axes...>::dynamic_rank> extents{};
@@ -116,15 +116,9 @@ struct ExpectedShape<Tensor<T, Device, Axes...>> {
 /// The metadata key under which a file names its own contents.
 inline constexpr const char* digest_key = "calm.sha256";
 
-inline void update_count(Sha256& digest, std::size_t count) {
-  const std::uint64_t value = count;
-  digest.update(&value, sizeof value);
-}
-
-inline void update_text(Sha256& digest, std::string_view text) {
-  update_count(digest, text.size());
-  digest.update(text.data(), text.size());
-}
+/// Takes a tensor in: name, dtype, extents, bytes; numbers are 64 bits and stand in front of what they count.
+CALM_INLINE void update_tensor(Sha256& digest, std::string_view name, std::string_view dtype,
+                               std::span<const std::size_t> extents, const void* data, std::size_t bytes);
 
 }  // namespace detail
 

@@ -23,10 +23,20 @@ CALM_INLINE std::string axes_mismatch(std::span<const AxisName> axes, const std:
     return "expected " + std::to_string(axes.size()) + " axes, found shape " + shape_text(found);
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (axes[i].extent != dynamic && axes[i].extent != found[i])
-      return "axis " + std::to_string(i) + " (" + axes[i].name() + "): expected " + std::to_string(axes[i].extent) +
+      return "axis " + std::to_string(i) + " (" + std::string(axes[i].name) + "): expected " + std::to_string(axes[i].extent) +
              ", found " + std::to_string(found[i]) + " in shape " + shape_text(found);
   }
   return {};
+}
+
+inline void update_count(Sha256& digest, std::size_t count) {
+  const std::uint64_t value = count;
+  digest.update(&value, sizeof value);
+}
+
+inline void update_text(Sha256& digest, std::string_view text) {
+  update_count(digest, text.size());
+  digest.update(text.data(), text.size());
 }
 
 inline void update_metadata(Sha256& digest, const SafetensorsMetadata& metadata) {
@@ -37,12 +47,13 @@ inline void update_metadata(Sha256& digest, const SafetensorsMetadata& metadata)
   }
 }
 
-inline void update_tensor(Sha256& digest, std::string_view name, const SafetensorsEntry& entry, const void* data) {
+CALM_INLINE void update_tensor(Sha256& digest, std::string_view name, std::string_view dtype,
+                               std::span<const std::size_t> extents, const void* data, std::size_t bytes) {
   update_text(digest, name);
-  update_text(digest, entry.dtype);
-  update_count(digest, entry.shape.size());
-  for (const std::size_t extent : entry.shape) update_count(digest, extent);
-  digest.update(data, entry.bytes);
+  update_text(digest, dtype);
+  update_count(digest, extents.size());
+  for (const std::size_t extent : extents) update_count(digest, extent);
+  digest.update(data, bytes);
 }
 
 }  // namespace detail
@@ -82,7 +93,9 @@ CALM_INLINE void SafetensorsFile::check_digest() const {
   if (place == metadata().end()) return;
   Sha256 digest;
   detail::update_metadata(digest, metadata());
-  for (const auto& [name, e] : header_.tensors) detail::update_tensor(digest, name, e, begin_of(e));
+  for (const auto& [name, e] : header_.tensors) {
+    detail::update_tensor(digest, name, e.dtype, e.shape, begin_of(e), e.bytes);
+  }
   const std::string found = digest.hex();
   calm::detail::require(found == place->second, [&] {
     return "calm::io: " + path() + ": altered after it was written: expected contents of SHA-256 " +
@@ -134,7 +147,9 @@ CALM_INLINE void SafetensorsWriter::set_metadata(std::string key, std::string va
 CALM_INLINE void SafetensorsWriter::add_digest() {
   Sha256 digest;
   detail::update_metadata(digest, metadata_);
-  for (const auto& [name, item] : items_) detail::update_tensor(digest, name, item.entry, item.data);
+  for (const auto& [name, item] : items_) {
+    detail::update_tensor(digest, name, item.entry.dtype, item.entry.shape, item.data, item.entry.bytes);
+  }
   set_metadata(detail::digest_key, digest.hex());
 }
 

@@ -31,21 +31,24 @@ constexpr std::uint64_t hash(std::string_view text) {  // FNV-1a
   return h;
 }
 
-template <class P>
-void assign_normal(P& parameter, RandomKey key, double deviation) {
-  using T = typename P::tensor_type;
-  OnDevice<T, Cpu> fresh{typename T::shape_type{}};
-  auto* data = fresh.mutable_data();
-  kernel::parallel_ranges(fresh.size(), 1 << 12, [=](std::size_t begin, std::size_t end) {
+template <class T>
+void fill_normal(std::size_t size, RandomKey key, double deviation, T* data) {
+  if (deviation == 0) return void(std::fill_n(data, size, T{}));  // a product would leave some zeros negative
+  kernel::parallel_ranges(size, 1 << 12, [=](std::size_t begin, std::size_t end) {
     std::array<float, 256> normal;
     for (std::size_t i = begin; i < end; i += normal.size()) {
       const std::size_t n = std::min(normal.size(), end - i);
       random_normals(key, i, n, normal.data());
-      for (std::size_t j = 0; j < n; ++j) {
-        data[i + j] = static_cast<typename T::value_type>(static_cast<float>(deviation) * normal[j]);
-      }
+      for (std::size_t j = 0; j < n; ++j) data[i + j] = static_cast<T>(static_cast<float>(deviation) * normal[j]);
     }
   });
+}
+
+template <class P>
+void assign_normal(P& parameter, RandomKey key, double deviation) {
+  using T = typename P::tensor_type;
+  OnDevice<T, Cpu> fresh{typename T::shape_type{}};
+  fill_normal(fresh.size(), key, deviation, fresh.mutable_data());
   parameter.assign(move_to<typename T::device>(std::move(fresh)));
 }
 
@@ -55,27 +58,28 @@ void assign_constant(P& parameter, double constant) {
   parameter.assign(T::full({}, static_cast<typename T::value_type>(static_cast<float>(constant))));
 }
 
+/// The standard deviation of a fresh matrix, which reads `inputs` numbers; 0: it begins as zeros.
+[[gnu::noinline]] inline double matrix_deviation(std::string_view path, std::size_t inputs, const Initialisation& how) {
+  if (path.ends_with("lora_b")) return 0;
+  const bool residual = path.ends_with("o_proj.weight") || path.ends_with("down_proj.weight");
+  const double deviation = residual && how.residual_deviation > 0 ? how.residual_deviation : how.deviation;
+  const bool by_width = deviation == 0 || path.ends_with("lora_a");
+  return by_width ? 1 / std::sqrt(static_cast<double>(inputs)) : deviation;
+}
+
 }  // namespace detail
 
 /// Gives one parameter its start: matrices normal, norm weights 1 (0 where 1 + w scales), biases 0, LoRA's B 0. What it
 /// gets depends on its path and the seed alone.
 template <class P>
-void initialise_parameter(const std::string& path, P& parameter, const Initialisation& how, bool norm_is_one_plus = false) {
+void initialise_parameter(const std::string& path, P& parameter, const Initialisation& how,
+                          bool norm_is_one_plus = false) {
   using T = typename P::tensor_type;
-  const auto ends = [&](std::string_view end) { return path.ends_with(end); };
-  const RandomKey key{how.seed, detail::hash(path)};
   if constexpr (T::rank == 1) {
-    const bool is_scale = ends("weight") && !norm_is_one_plus;
-    detail::assign_constant(parameter, is_scale ? 1 : 0);
-  } else if (ends("lora_b")) {
-    detail::assign_constant(parameter, 0);
-  } else if (ends("lora_a")) {
-    detail::assign_normal(parameter, key, 1 / std::sqrt(static_cast<double>(LastAxisOf<T>::extent)));
+    detail::assign_constant(parameter, path.ends_with("weight") && !norm_is_one_plus ? 1 : 0);
   } else {
-    const bool residual = ends("o_proj.weight") || ends("down_proj.weight");
-    double deviation = residual && how.residual_deviation > 0 ? how.residual_deviation : how.deviation;
-    if (deviation == 0) deviation = 1 / std::sqrt(static_cast<double>(LastAxisOf<T>::extent));
-    detail::assign_normal(parameter, key, deviation);
+    const double deviation = detail::matrix_deviation(path, LastAxisOf<T>::extent, how);
+    detail::assign_normal(parameter, {how.seed, detail::hash(path)}, deviation);
   }
 }
 

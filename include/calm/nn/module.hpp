@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "calm/tensor/packed_tensor.hpp"
@@ -31,31 +32,36 @@ inline constexpr bool is_list<std::array<M, N>> = true;
 template <class M>
 inline constexpr bool is_list<std::vector<M>> = true;
 
-// Out of line: it is called once per module and visitor, and inlined it took a tenth of a program's time to compile.
-[[gnu::noinline]] inline std::string joined(const std::string& prefix, std::string_view name) {
-  std::string path;
-  path.reserve(prefix.size() + 1 + name.size());
-  path += prefix;
-  if (!prefix.empty()) path += '.';
+// Out of line, and one path for all: a walk is compiled once per module and visitor.
+[[gnu::noinline]] inline void append_name(std::string& path, std::string_view name) {
+  if (!path.empty()) path += '.';
   path += name;
-  return path;
+}
+[[gnu::noinline]] inline void append_name(std::string& path, std::size_t number) {
+  append_name(path, std::to_string(number));
 }
 
 template <class F>
 struct Walk {
   F& f;
-  const std::string& prefix;
+  std::string& path;  // of the module that is visited
 
   template <class M>
   void operator()(std::string_view name, M& child) const {
-    const std::string path = joined(prefix, name);
+    visit(name, child);
+  }
+  template <class M>
+  void visit(auto name, M& child) const {
+    const std::size_t above = path.size();
+    append_name(path, name);
     if constexpr (is_parameter<M>) {
-      f(path, child);
+      f(std::as_const(path), child);
     } else if constexpr (is_list<M>) {
-      for (std::size_t i = 0; i < child.size(); ++i) Walk{f, path}(std::to_string(i), child[i]);
+      for (std::size_t i = 0; i < child.size(); ++i) visit(i, child[i]);
     } else {
-      child.visit(Walk{f, path});
+      child.visit(*this);
     }
+    path.resize(above);
   }
 };
 
@@ -65,8 +71,9 @@ struct Walk {
 /// names with dots ("layers.0.mlp.up_proj.weight"), as checkpoints do.
 template <class M, class F>
 void for_each_parameter(M& module, F&& f) {
-  const std::string root;
-  module.visit(detail::Walk<F>{f, root});
+  std::string path;
+  const detail::Walk<F> walk{f, path};
+  module.visit(walk);
 }
 
 /// Calls f(path, parameter) for every trainable parameter.
