@@ -69,8 +69,8 @@ class Tape {
   /// The tape that records on this thread, or null.
   static Tape* active() { return active_; }
 
-  /// Adds a gradient slot of `bytes` bytes.
-  Slot new_slot(std::size_t bytes) {
+  /// Adds a gradient slot of `bytes` bytes.  Out of line, as `allocate`: every operation of every type calls them.
+  [[gnu::noinline]] Slot new_slot(std::size_t bytes) {
     slots_.push_back({GradientBuffer<Device>{{}, bytes, false}, nullptr});
     return static_cast<Slot>(slots_.size() - 1);
   }
@@ -85,7 +85,6 @@ class Tape {
   /// gradients came or not.
   template <class Op>
   void push(Op op, Slot out) {
-    detail::require(!replaying_, [] { return "calm::Tape: recording during the backward pass"; });
     static_assert(std::is_nothrow_move_constructible_v<Op>);
     void* memory = allocate(sizeof(Node<Op>), alignof(Node<Op>));
     last_ = new (memory) Node<Op>(last_, out, std::move(op));
@@ -261,7 +260,8 @@ class Tape {
   }
   GradientBuffer<Device>& buffer(Slot slot) { return slots_[slot].leaf ? *slots_[slot].leaf : slots_[slot].own; }
 
-  void* allocate(std::size_t bytes, std::size_t alignment) {
+  [[gnu::noinline]] void* allocate(std::size_t bytes, std::size_t alignment) {
+    detail::require(!replaying_, [] { return "calm::Tape: recording during the backward pass"; });
     static constexpr std::size_t chunk_bytes = 64 * 1024;
     offset_ = (offset_ + alignment - 1) / alignment * alignment;
     if (chunks_.empty() || offset_ + bytes > chunk_bytes) {

@@ -21,6 +21,17 @@ struct View {
   [[no_unique_address]] Shape<Axes...> shape;
 };
 
+namespace detail {
+
+// No template, as whatever every type of tensor would compile again.
+inline void require_sole_owner(bool sole) {
+  require(sole, [] {
+    return std::string("calm::Tensor::mutable_data: the memory is shared with another handle; clone() it first");
+  });
+}
+
+}  // namespace detail
+
 /// A dense row-major array of `T` on `Device`. Copies share the memory; `clone()` copies the elements.
 ///
 /// Elements are read through `data()`. They are written through `mutable_data()`, which refuses to write memory that
@@ -73,9 +84,7 @@ class Tensor {
   const Storage<Device>& storage() const { return storage_; }
 
   T* mutable_data() {
-    detail::require(storage_.unique(), [] {
-      return std::string("calm::Tensor::mutable_data: the memory is shared with another handle; clone() it first");
-    });
+    detail::require_sole_owner(storage_.unique());
     if constexpr (readable && !std::is_same_v<Device, Cpu>) storage_.wait_for_readers();
     return data_;
   }

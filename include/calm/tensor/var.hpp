@@ -85,6 +85,16 @@ struct Nothing {
 template <bool Needed, class T, int Tag = 0>
 using KeepIf = std::conditional_t<Needed, T, detail::Nothing<std::pair<T, std::integral_constant<int, Tag>>>>;
 
+namespace detail {
+
+inline void require_one_recording(bool one) {
+  require(one, [] {
+    return std::string("calm: an operation mixes a value recorded on a tape with one made outside the recording");
+  });
+}
+
+}  // namespace detail
+
 /// The tape that the operands were recorded on; null if none was.
 template <Operand... X>
 auto tape_of(const X&... x) {
@@ -98,9 +108,7 @@ auto tape_of(const X&... x) {
     }
   };
   (look(x), ...);
-  detail::require(!(tape && outside), [] {
-    return std::string("calm: an operation mixes a value recorded on a tape with one made outside the recording");
-  });
+  detail::require_one_recording(!(tape && outside));
   return tape;
 }
 

@@ -66,6 +66,13 @@ concept RotatableBy = Operand<X> && ValueOf<X>::rank == 4 && std::is_same_v<Tabl
 
 namespace detail {
 
+inline void require_rope_places(std::array<std::size_t, 2> x, std::array<std::size_t, 2> positions) {
+  require(x == positions, [&] {
+    return "calm::rope: x has " + std::to_string(x[0]) + " by " + std::to_string(x[1]) +
+           " places, the positions " + std::to_string(positions[0]) + " by " + std::to_string(positions[1]);
+  });
+}
+
 template <class X>
 struct RopeNode {
   RotationsOf<X> table;
@@ -96,10 +103,7 @@ auto rope(const X& x, const Table& table, RopeLayout layout = RopeLayout::half_s
   if constexpr (RotatableBy<X, Table>) {
     using In = ValueOf<X>;
     const auto extents = value(x).shape().extents();
-    detail::require(extents[0] == table.extent(0) && extents[1] == table.extent(1), [&] {
-      return "calm::rope: x has " + std::to_string(extents[0]) + " by " + std::to_string(extents[1]) +
-             " places, the positions " + std::to_string(table.extent(0)) + " by " + std::to_string(table.extent(1));
-    });
+    detail::require_rope_places({extents[0], extents[1]}, {table.extent(0), table.extent(1)});
     if (turned == 0) turned = LastAxisOf<In>::extent;
     In y(value(x).shape());
     kernel::rope(typename In::device{}, rows_of(table), extents[2], LastAxisOf<In>::extent, turned,
