@@ -84,27 +84,36 @@ void product_part(PanelProduct<Word, Sum> multiply, Span rows, Span cols, std::s
   }
 }
 
-/// A product by as many threads as it is worth, each of which makes panels for itself where the right side has none.
+/// How a product is cut, and how many words a part works in: `left` ones for its left block, and panels behind them. A
+/// product of fewer rows never works in more, so that memory that was enough once is enough.
+template <class Word, class Right>
+struct Cut {
+  Grid grid;
+  std::size_t parts, left, words;
+
+  Cut(std::size_t m, std::size_t n, std::size_t depth) : grid(grid_of(m, n, depth, !Right::made)) {
+    parts = grid.rows * grid.columns;
+    const std::size_t step = equal_depth(depth, Right::depth), most = left_rows(step, Right::depth);
+    left = (std::min(most, m > most ? m : (m + grid.rows - 1) / grid.rows) + rows_behind) * left_stride<Word>;
+    const std::size_t columns = std::min(Right::columns, (panels_in(n) / grid.columns + 1) * panel_width);
+    words = left + (Right::made ? columns / panel_width * made_stride(step) : 0);
+  }
+};
+
+/// A product each part of which makes panels for itself where the right side has none.   memory: parts · words
 template <class Word, class Sum, class Left, class Right>
-void product_in_parts(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
-                      const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {
-  const Grid grid = grid_of(m, n, depth, !Right::made);
-  const std::size_t parts = grid.rows * grid.columns, panels = panels_in(n);
-  const std::size_t step = equal_depth(depth, Right::depth);
-  const std::size_t most = std::min(left_rows(step, Right::depth), (m + grid.rows - 1) / grid.rows);
-  const std::size_t left_words = (most + rows_behind) * left_stride<Word>;
-  const std::size_t right_columns = std::min(Right::columns, (panels / grid.columns + 1) * panel_width);
-  const std::size_t words = left_words + (Right::made ? right_columns / panel_width * made_stride(step) : 0);
-  const Storage<Cpu> memory(parts * words * sizeof(Word));
-  parallel_ranges(parts, 1, [&](std::size_t first, std::size_t last) {
+void product_in_parts(PanelProduct<Word, Sum> multiply, const Cut<Word, Right>& cut, std::size_t m, std::size_t n,
+                      std::size_t depth, const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row,
+                      Word* memory) {
+  const std::size_t panels = panels_in(n);
+  parallel_ranges(cut.parts, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t part = first; part < last; ++part) {
-      const std::size_t r = part / grid.columns, q = part % grid.columns;
-      const Span rows{m * r / grid.rows, m * (r + 1) / grid.rows};
-      const Span cols{panels * q / grid.columns * panel_width,
-                      std::min(n, panels * (q + 1) / grid.columns * panel_width)};
-      product_part(multiply, rows, cols, depth, left, right, add, c, c_row,
-                   static_cast<Word*>(memory.data()) + part * words,
-                   static_cast<Word*>(memory.data()) + part * words + left_words);
+      const std::size_t r = part / cut.grid.columns, q = part % cut.grid.columns;
+      const Span rows{m * r / cut.grid.rows, m * (r + 1) / cut.grid.rows};
+      const Span cols{panels * q / cut.grid.columns * panel_width,
+                      std::min(n, panels * (q + 1) / cut.grid.columns * panel_width)};
+      product_part(multiply, rows, cols, depth, left, right, add, c, c_row, memory + part * cut.words,
+                   memory + part * cut.words + cut.left);
     }
   });
 }
@@ -129,19 +138,19 @@ struct PanelsThere {
 /// A product of more rows than a block has: threads make the panels together, once for all rows, as many at a time as
 /// stay in the last cache.
 template <class Word, class Sum, class Left, class Right>
-void product_of_many_rows(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_t n, std::size_t depth,
-                          const Left& left, const Right& right, bool add, Sum* c, std::size_t c_row) {
-  constexpr std::size_t most = std::size_t{1} << 22;  // bytes
+void product_of_many_rows(PanelProduct<Word, Sum> multiply, const Cut<Word, Right>& cut, std::size_t m, std::size_t n,
+                          std::size_t depth, const Left& left, const Right& right, bool add, Sum* c,
+                          std::size_t c_row) {
+  constexpr std::size_t most = (std::size_t{1} << 22) / sizeof(Word), chunk = Right::columns;
   const std::size_t step = equal_depth(depth, Right::depth), stride = made_stride(step);
-  const std::size_t chunk = Right::columns, chunks = (n + chunk - 1) / chunk;
-  const std::size_t bytes = chunk / panel_width * stride * sizeof(Word);
-  const std::size_t slices = (chunks * bytes + most - 1) / most, in_slice = (chunks + slices - 1) / slices;
-  const Storage<Cpu> memory(in_slice * bytes);
-  auto* const made = static_cast<Word*>(memory.data());
+  const std::size_t chunks = (n + chunk - 1) / chunk, words = chunk / panel_width * stride;
+  const std::size_t slices = (chunks * words + most - 1) / most, in_slice = (chunks + slices - 1) / slices;
+  const Storage<Cpu> memory((cut.parts * cut.words + in_slice * words) * sizeof(Word));
+  Word *const room = static_cast<Word*>(memory.data()), *const made = room + cut.parts * cut.words;
   for (std::size_t k = 0; k < depth; k += step) {
     const std::size_t d = std::min(step, depth - k);
-    const auto block = [&](std::size_t i, std::size_t rows, std::size_t at, std::size_t words, Word* to) {
-      left(i, rows, k + at, words, to);
+    const auto block = [&](std::size_t i, std::size_t rows, std::size_t at, std::size_t terms, Word* to) {
+      left(i, rows, k + at, terms, to);
     };
     for (std::size_t first = 0; first < chunks; first += in_slice) {
       const std::size_t j = first * chunk, width = std::min(n, j + in_slice * chunk) - j;
@@ -149,7 +158,8 @@ void product_of_many_rows(PanelProduct<Word, Sum> multiply, std::size_t m, std::
         for (std::size_t i = begin * chunk; i < std::min(width, end * chunk); i += chunk)
           right.panels(j + i, j + std::min(width, i + chunk), k, d, made + i / panel_width * stride, stride);
       });
-      product_in_parts(multiply, m, width, d, block, PanelsThere<Word>{made, stride}, add || k > 0, c + j, c_row);
+      product_in_parts(multiply, Cut<Word, PanelsThere<Word>>(m, width, d), m, width, d, block,
+                       PanelsThere<Word>{made, stride}, add || k > 0, c + j, c_row, room);  // in no more than `cut`
     }
   }
 }
@@ -170,10 +180,14 @@ void blocked_product(PanelProduct<Word, Sum> multiply, std::size_t m, std::size_
     for (std::size_t i = 0; i < m && !add; ++i) std::fill_n(c + i * c_row, n, Sum{});
     return;
   }
-  if (Right::made && m > detail::left_rows(detail::equal_depth(depth, Right::depth), Right::depth))
-    detail::product_of_many_rows(multiply, m, n, depth, left, right, add, c, c_row);
-  else
-    detail::product_in_parts(multiply, m, n, depth, left, right, add, c, c_row);
+  const detail::Cut<Word, Right> cut(m, n, depth);
+  if (Right::made && m > detail::left_rows(detail::equal_depth(depth, Right::depth), Right::depth)) {
+    detail::product_of_many_rows(multiply, cut, m, n, depth, left, right, add, c, c_row);
+  } else {
+    const Storage<Cpu> memory(cut.parts * cut.words * sizeof(Word));
+    detail::product_in_parts(multiply, cut, m, n, depth, left, right, add, c, c_row,
+                             static_cast<Word*>(memory.data()));
+  }
 }
 
 }  // namespace calm::kernel
