@@ -191,13 +191,15 @@ class Composition : public detail::Branches<B...> {
   Tensor<value_type, device, Batch, nn::Vocab<spec>> next_logits(const Tokens& tokens, const Layout& layout,
                                                                  const Tensor<Index, device, Batch>& last,
                                                                  Caches& caches) const {
-    auto passes = launch_beside(device{}, [&] {
-      return passes_of([&](auto i, const auto& branch) {
-        return branch.pass(tokens, layout, std::get<i>(caches.augments));
+    return kernel::with_team(device{}, [&] {
+      auto passes = launch_beside(device{}, [&] {
+        return passes_of([&](auto i, const auto& branch) {
+          return branch.pass(tokens, layout, std::get<i>(caches.augments));
+        });
       });
+      const auto x = walk(anchor.embed(tokens, layout), 0, layout, &caches.anchor, passes);
+      return value(anchor.head(gather<Time>(value(x), last)));
     });
-    const auto x = walk(anchor.embed(tokens, layout), 0, layout, &caches.anchor, passes);
-    return value(anchor.head(gather<Time>(value(x), last)));
   }
 
   /// f(i, branch) for each branch; i is a constant.

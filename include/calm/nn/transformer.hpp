@@ -218,7 +218,8 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text, [Batch, Vocab].
   Tensor<T, Device, Batch, Vocab<S>> next_logits(const Tokens<Device>& tokens, const Layout<Device>& layout,
                                                  const Tensor<Index, Device, Batch>& last, Caches& caches) const {
-    return value(head(gather<Time>(value(states(tokens, layout, &caches)), last)));
+    return kernel::with_team(
+        Device{}, [&] { return value(head(gather<Time>(value(states(tokens, layout, &caches)), last))); });
   }
 
   void visit(auto&& v) {

@@ -23,7 +23,7 @@ struct Grid {
 inline Grid grid_of(std::size_t m, std::size_t n, std::size_t depth, bool packed) {
   const std::size_t work = std::max<std::size_t>(m, 32) * n * depth;
   const std::size_t panels = panels_in(n), right = packed ? n / 4 : n;
-  for (std::size_t parts = parts_of(work, std::size_t{1} << 21); parts > 1; --parts) {
+  for (std::size_t parts = parts_of(work, std::size_t{1} << 19); parts > 1; --parts) {
     Grid best{0, 0};
     for (std::size_t r = 1; r <= parts; ++r) {
       const Grid grid{r, parts / r};
