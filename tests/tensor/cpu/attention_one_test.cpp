@@ -90,3 +90,18 @@ TEST_CASE("a text of one key reads its value to the last bit") {
   texts.compute(false, false, 0);
   for (std::size_t i = 0; i < 3 * 16; ++i) CHECK(texts.out[i] == texts.v[3 * 3 * 16 + i]);
 }
+
+TEST_CASE("queries are rounded to what keys are kept in") {
+  Texts<bf16> rounded(10, 2, 64);
+  rounded.compute(true, true, 0);
+  std::vector<float> q(rounded.q.size()), sink(rounded.sink.size()), out(q.size());
+  for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(rounded.q[i]) * 1.0005f;
+  for (std::size_t i = 0; i < sink.size(); ++i) sink[i] = static_cast<float>(rounded.sink[i]);
+  kernel::AttentionRule<float> rule{};
+  rule.begin = rounded.begin.data(), rule.end = rounded.end.data();
+  rule.hole_begin = rounded.hole_begin.data(), rule.hole_end = rounded.hole_end.data();
+  rule.center = rounded.center.data(), rule.slope = rounded.slope.data(), rule.scale = 0.3f;
+  kernel::attention_of_one(Cpu{}, rounded.e, rule, q.data(), rounded.k.data(), rounded.v.data(), sink.data(),
+                           out.data(), nullptr);
+  for (std::size_t i = 0; i < out.size(); ++i) CHECK(bf16(out[i]).bits == rounded.out[i].bits);
+}

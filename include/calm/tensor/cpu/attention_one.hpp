@@ -19,13 +19,6 @@ namespace detail {
 /// So many keys make a part, however many threads there are: the bits do not depend on that.
 inline constexpr std::size_t keys_of_part = 256;
 
-template <class T, class A>
-void pack(std::size_t rows, std::size_t width, std::size_t stride, const T* x, A* y) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = 0; c < width; ++c) y[r * width + c] = static_cast<A>(x[r * stride + c]);
-  }
-}
-
 /// The softmax of each head over one part of its keys.   [heads, parts]
 template <class A>
 struct PartOfKeys {
@@ -33,36 +26,7 @@ struct PartOfKeys {
   A* lse;  ///< [heads, parts]: the log of what it divides by; -∞ without keys
 };
 
-/// So many keys before they are read, their rows are asked for: each is a few cache lines far from the next, a step
-/// that no processor guesses.
-inline constexpr std::size_t keys_ahead = 16;
-
-template <class C>
-[[gnu::always_inline]] inline void fetch(std::size_t width, const C* row) {
-  const auto* from = reinterpret_cast<const char*>(row);
-  for (std::size_t i = 0; i < width * sizeof(C); i += 64) __builtin_prefetch(from + i);
-}
-
-/// s[r, j] = q[r] · k[j] for `Rows` queries and `keys` keys, behind which there are `more`. Their values v are fetched.
-template <std::size_t Rows, class A, class C>
-void score_keys(std::size_t keys, std::size_t more, std::size_t width, const A* q, const C* k, const C* v,
-                std::size_t stride, A* s) {
-  for (std::size_t j = 0; j < keys; j += 4) {
-    const std::size_t n = std::min<std::size_t>(4, keys - j);
-    for (std::size_t i = j; i < j + n; ++i) {
-      fetch(width, v + i * stride);
-      if (i + keys_ahead < keys + more) fetch(width, k + (i + keys_ahead) * stride);
-    }
-    if (n == 4) {
-      dot_tile<Rows, 4>(width, q, width, k + j * stride, stride, s + j, key_block);
-    } else {
-      for (std::size_t i = j; i < keys; ++i)
-        dot_tile<Rows, 1>(width, q, width, k + i * stride, stride, s + i, key_block);
-    }
-  }
-}
-
-/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns.
+/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns. The values of the next block are fetched.
 template <std::size_t Rows, std::size_t Vectors, class A, class C>
 [[gnu::always_inline]] inline void add_columns(std::size_t keys, const A* s, const C* v, std::size_t stride, A* y,
                                                std::size_t y_row) {
@@ -72,6 +36,8 @@ template <std::size_t Rows, std::size_t Vectors, class A, class C>
     const auto load_row = [&](std::size_t r) { ((sum[r][J] = L::load(y + r * y_row + J * L::count)), ...); };
     (load_row(R), ...);
     for (std::size_t j = 0; j < keys; ++j) {
+      const auto* const next = reinterpret_cast<const char*>(v + (j + key_block) * stride);
+      for (std::size_t i = 0; i < Vectors * L::count * sizeof(C); i += 64) __builtin_prefetch(next + i);
       const typename L::type value[] = {load_lanes<A>(v + j * stride + J * L::count)...};
       const auto add_row = [&](std::size_t r) {
         const A weight = s[r * key_block + j];
@@ -103,12 +69,13 @@ void add_values(std::size_t keys, std::size_t width, const A* s, const C* v, std
 /// b.
 template <std::size_t Rows, class C, class A>
 void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t b, std::size_t head,
-                 std::size_t first, std::size_t last, const A* q, const C* k, const C* v, std::size_t parts,
+                 std::size_t first, std::size_t last, const C* q, const C* k, const C* v, std::size_t parts,
                  PartOfKeys<A> result) {
   const std::size_t width = e.width, stride = e.kv_heads * width, row = parts * width;
   const KeyBounds all = bounds_of(rule, e.keys, b);
   const KeyBounds before{all.begin, all.hole() > 0 ? all.hole_begin : all.end, all.center};
   const KeyBounds behind{all.hole_end, all.hole() > 0 ? all.end : 0, all.center + static_cast<Index>(all.hole())};
+  const auto multiply = fastest_row_products<WordOf<C>>();
   RunningSoftmax<A> soft[Rows];
   for (std::size_t r = 0; r < Rows; ++r) std::fill_n(result.y + r * row, width, A(0));
   for (const KeyBounds& keys : {before, behind}) {
@@ -118,7 +85,7 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
       range.hi = std::min(key_block, end - j0);
       const std::size_t at = (b * e.keys + j0) * stride + head / (e.heads / e.kv_heads) * width;
       A s[Rows * key_block];
-      score_keys<Rows>(range.hi, end - j0 - range.hi, width, q, k + at, v + at, stride, s);
+      multiply(Rows, range.hi, width, q, k + at, stride, s, key_block);
       for (std::size_t r = 0; r < Rows; ++r) {
         score_block(rule, head + r, keys, j0, range, s + r * key_block);
         weigh(A(1), width, s + r * key_block, soft[r], result.y + r * row);
@@ -161,7 +128,7 @@ A join_parts(std::size_t parts, std::size_t width, PartOfKeys<A> of, const T* si
 
 }  // namespace detail
 
-/// As `attention`, for e.queries = 1. Keys and values may be of another type than the queries.
+/// As `attention`, for e.queries = 1. Keys and values may be of another type than the queries, which are rounded to it.
 template <class T, class C>
 void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q, const C* k,
                       const C* v, const T* sink, T* out, Accumulator<T>* lse) {
@@ -172,15 +139,19 @@ void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumu
   const std::size_t parts = (last + keys_of_part - 1) / keys_of_part, heads = e.batch * e.heads;
   const std::size_t group = e.heads / e.kv_heads, tiles = (group + rows_in_tile - 1) / rows_in_tile;
   const std::size_t items = e.batch * e.kv_heads * tiles * parts;
-  constexpr bool widened = !std::is_same_v<T, A>;
-  const Storage<Cpu> memory((heads * parts * (e.width + 1) + widened * heads * e.width) * sizeof(A));
+  constexpr bool rounded = !std::is_same_v<T, C>;
+  const std::size_t numbers = heads * parts * (e.width + 1);
+  const Storage<Cpu> memory(numbers * sizeof(A) + rounded * heads * e.width * sizeof(C));
   auto* const y = static_cast<A*>(memory.data());
-  A *const sums = y + heads * parts * e.width, *const wide = sums + heads * parts;
-  const A* queries;
-  if constexpr (widened)
-    queries = wide, detail::pack(heads, e.width, e.width, q, wide);
-  else
+  A* const sums = y + heads * parts * e.width;
+  const C* queries = nullptr;
+  if constexpr (rounded) {
+    auto* const to = reinterpret_cast<C*>(y + numbers);
+    detail::store_row(heads * e.width, q, to);
+    queries = to;
+  } else {
     queries = q;
+  }
   parallel_ranges(items, 2, [&](std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) {
       const std::size_t part = item % parts, tile = item / parts % tiles, kv_head = item / parts / tiles;

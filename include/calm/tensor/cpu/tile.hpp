@@ -230,6 +230,7 @@ void multiply_panels(std::size_t rows, std::size_t cols, std::size_t depth, cons
 }  // namespace calm::kernel::CALM_TILES
 
 #include "calm/tensor/cpu/block_tile.hpp"
+#include "calm/tensor/cpu/dot_tile.hpp"
 
 namespace calm::kernel::CALM_TILES {
 
@@ -242,6 +243,10 @@ struct Set {
   template <class Rule>
   static auto blocks(Rule) {
     return &multiply_block<Rule>;
+  }
+  template <class Rule>
+  static auto dots(Rule) {
+    return &dot_rows<Rule>;
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
@@ -53,6 +54,15 @@ struct PanelList {
 template <class Word, class Sum>
 using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t depth, const Word* a,
                               const PanelList<Word>& b, Sum* c, std::size_t c_row, bool add, const NextRead& next);
+
+/// What rows of words are stored as.
+template <class Word>
+using NumberOf = std::conditional_t<std::is_same_v<Word, Pair>, bf16, Word>;
+
+/// c[r, j] = a[r] · b[j] for a few rows of a and `columns` of b.   a: [rows, width]
+template <class Word, class Sum>
+using RowProducts = void (*)(std::size_t rows, std::size_t columns, std::size_t width, const NumberOf<Word>* a,
+                             const NumberOf<Word>* b, std::size_t b_row, Sum* c, std::size_t c_row);
 
 }  // namespace calm::kernel
 
@@ -153,6 +163,10 @@ PanelProduct<Word, SumOf<Word>> fastest_product() {
 template <class Word>
 BlockProduct<Word, SumOf<Word>> fastest_block_product() {
   return of_fastest<Word>([](auto set, auto rule) -> BlockProduct<Word, SumOf<Word>> { return set.blocks(rule); });
+}
+template <class Word>
+RowProducts<Word, SumOf<Word>> fastest_row_products() {
+  return of_fastest<Word>([](auto set, auto rule) -> RowProducts<Word, SumOf<Word>> { return set.dots(rule); });
 }
 
 }  // namespace calm::kernel

@@ -1,0 +1,81 @@
+/// \file  Dot products of a few rows with many, all as they are stored, in registers. Included by `tile.hpp` once for
+/// each instruction set; hence no `#pragma once`.
+#ifndef CALM_TILES
+#include "calm/tensor/cpu/tiles.hpp"
+#else
+
+namespace calm::kernel::CALM_TILES {
+
+/// In lane i: the sum of two of a's lanes, i and the one that differs in bit `D`, or of b's where i has that bit.
+template <std::size_t D, class V, std::size_t... I>
+[[gnu::always_inline]] inline V folded(const V& a, const V& b, std::index_sequence<I...>) {
+  constexpr std::size_t n = sizeof...(I);
+  return __builtin_shufflevector(a, b, static_cast<int>(I & D ? n + I : I)...) +
+         __builtin_shufflevector(a, b, static_cast<int>((I & D ? n : 0) + (I ^ D))...);
+}
+/// In lane i the sum of all lanes of v(i mod N).
+template <std::size_t N, class V, class Of>
+[[gnu::always_inline]] inline V lane_sums(const Of& v) {
+  if constexpr (N == 1)
+    return v(0);
+  else
+    return folded<N / 2>(lane_sums<N / 2, V>(v), lane_sums<N / 2, V>([&](std::size_t i) { return v(i + N / 2); }),
+                         std::make_index_sequence<sizeof(V) / sizeof(v(0)[0])>{});
+}
+
+/// c[j] = a · b[j], as many as a register holds of them; `width` in whole registers. With `Fetch`, the rows behind the
+/// next ones are asked for: each is a few cache lines far from the one before, a step that no processor guesses.
+template <bool Fetch, class Rule, class Number>
+[[gnu::always_inline]] inline void dot_tile(std::size_t width, const Number* a, const Number* b, std::size_t b_row,
+                                            typename Rule::sum* c) {
+  using V = typename Rule::V;
+  constexpr std::size_t count = Register<typename Rule::sum>::count;
+  V sum[count];
+#pragma GCC unroll 16
+  for (std::size_t j = 0; j < count; ++j) sum[j] = V{};
+  for (std::size_t k = 0; k < width; k += register_bytes / sizeof(Number)) {
+    V left, right;
+    load(left, a + k);
+    const Number* from = b + k;
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < count; ++j, from += b_row) {
+      load(right, from);
+      if constexpr (Fetch) __builtin_prefetch(from + 2 * count * b_row);
+      Rule::add(sum[j], left, right);
+    }
+  }
+  store(lane_sums<count, V>([&](std::size_t j) { return sum[j]; }), c);
+}
+/// a · b for any width, added up in the same order.
+template <class Rule, class Number>
+typename Rule::sum dot(std::size_t width, const Number* a, const Number* b) {
+  typename Rule::V sum{};
+  for (std::size_t k = 0; k < width; k += register_bytes / sizeof(Number)) {
+    typename Rule::V left{}, right{};
+    const std::size_t bytes = std::min(register_bytes, (width - k) * sizeof(Number));
+    std::memcpy(&left, a + k, bytes);
+    std::memcpy(&right, b + k, bytes);
+    Rule::add(sum, left, right);
+  }
+  return lane_sums<Register<typename Rule::sum>::count, typename Rule::V>([&](std::size_t) { return sum; })[0];
+}
+
+/// A `RowProducts`.
+template <class Rule>
+void dot_rows(std::size_t rows, std::size_t columns, std::size_t width, const NumberOf<typename Rule::word>* a,
+              const NumberOf<typename Rule::word>* b, std::size_t b_row, typename Rule::sum* c, std::size_t c_row) {
+  constexpr std::size_t count = Register<typename Rule::sum>::count;
+  std::size_t j = 0;
+  for (; width * sizeof(*a) % register_bytes == 0 && j + count <= columns; j += count) {
+    dot_tile<true, Rule>(width, a, b + j * b_row, b_row, c + j);
+    for (std::size_t r = 1; r < rows; ++r)
+      dot_tile<false, Rule>(width, a + r * width, b + j * b_row, b_row, c + r * c_row + j);
+  }
+  for (; j < columns; ++j) {
+    for (std::size_t r = 0; r < rows; ++r) c[r * c_row + j] = dot<Rule>(width, a + r * width, b + j * b_row);
+  }
+}
+
+}  // namespace calm::kernel::CALM_TILES
+
+#endif
