@@ -10,6 +10,7 @@
 #include "calm/tensor/ops/dropout.hpp"
 #include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/ops/gated.hpp"
+#include "calm/tensor/ops/gated_linear.hpp"
 #include "calm/tensor/ops/gather.hpp"
 #include "calm/tensor/ops/linear.hpp"
 #include "calm/tensor/ops/mix.hpp"

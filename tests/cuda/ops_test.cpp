@@ -66,6 +66,18 @@ TEST_CASE("cuda ops: products and what follows them") {
   }
 }
 
+TEST_CASE("cuda ops: products in f16") {
+  const auto product = [](auto, auto x, auto w) { return linear(x, w); };
+  require_agreement_in<f16, X, Doubles<Out, In>>("x W^T", product, some, {});
+  require_agreement_in<f16, X, Doubles<Eights, In>>("one row", product, Shape<Batch, Time, In>(1, 1), {});
+  require_agreement_in<f16, X, Doubles<In, Out>, Doubles<Out>>(
+      "x W + b", [](auto, auto x, auto w, auto b) { return linear(x, w, b); }, some, {}, {});
+  require_agreement_in<f16, X, Doubles<Eights, In>, Doubles<Eights>, Doubles<In, Eights>, Doubles<In>>(
+      "mlp", [](auto, auto x, auto up, auto up_bias, auto down, auto down_bias) {
+        return mlp(x, kernel::Activation::gelu_tanh, scale(up, 0.1), up_bias, scale(down, 0.1), down_bias);
+      }, some, {}, {}, {}, {});
+}
+
 TEST_CASE("cuda ops: an MLP through frozen weights") {
   const auto layer = [](auto device, auto x) {
     using Device = decltype(device);
@@ -77,6 +89,20 @@ TEST_CASE("cuda ops: an MLP through frozen weights") {
                frozen(random_values<Tensor<T, Cpu, In>>({}, 4)));
   };
   require_agreement_of_types<X>("mlp", layer, some);
+}
+
+TEST_CASE("cuda ops: gate and up as one product of frozen weights") {
+  const auto with = []<class Width>(Width) {
+    return [](auto device, auto x) {
+      using W = Tensor<typename ValueOf<decltype(x)>::value_type, Cpu, Width, In>;
+      const auto [gate, up] = one_behind_another(move_to<decltype(device)>(random_values<W>({}, 1, 0.1)),
+                                                 move_to<decltype(device)>(random_values<W>({}, 2, 0.1)));
+      return gated_linear(x, kernel::Activation::silu, gate, up);
+    };
+  };
+  require_agreement_of_types<X>("gated_linear", with(Out{}), some);
+  require_agreement_of_types<X>("gated_linear of eights", with(Eights{}), some);
+  require_agreement_of_types<X>("gated_linear of one row", with(Eights{}), Shape<Batch, Time, In>(1, 1));
 }
 
 TEST_CASE("cuda ops: activations") {
@@ -211,4 +237,6 @@ TEST_CASE("cuda ops: element types") {
   require_close("float to bf16", cast<bf16>(x), cast<bf16>(y));
   require_close("float to double", cast<double>(x), cast<double>(y));
   require_close("and back", x, cast<float>(cast<double>(y)));
+  require_close("float to f16", cast<f16>(x), cast<f16>(y));
+  require_close("and back", cast<bf16>(cast<f16>(x)), cast<bf16>(cast<f16>(y)));
 }

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 #include "calm/nn/config.hpp"
 #include "calm/nn/linear.hpp"
 #include "calm/tensor/ops/activation.hpp"
 #include "calm/tensor/ops/gated.hpp"
+#include "calm/tensor/ops/gated_linear.hpp"
 #include "calm/tensor/ops/mlp.hpp"
 #include "calm/tensor/ops/packed_mlp.hpp"
 
@@ -53,11 +55,19 @@ struct GatedMlp {
   static constexpr auto activation =
       S::config.mlp == MlpKind::swiglu ? kernel::Activation::silu : kernel::Activation::gelu_tanh;
 
+  /// On a device that holds frozen weights as they are, those of the gate and of what it gates stand one behind another
+  /// once they were visited, so that they are one matrix. (On the host, packed ones have an operation of their own.)
+  static constexpr bool joins = std::is_same_v<Mode, Frozen> && !std::is_same_v<Device, Cpu> && !S::config.bias;
+
   Up gate_proj, up_proj;
   Down down_proj;
 
   template <Operand X>
   auto operator()(const X& x) const {
+    if constexpr (joins) {
+      if (stands_behind(up_proj.weight(), gate_proj.weight()))
+        return down_proj(gated_linear(x, activation, gate_proj.weight(), up_proj.weight()));
+    }
     if constexpr (PackedMatrix<decltype(gate_proj.weight())> && !S::config.bias)
       return packed_mlp(x, activation, gate_proj.weight(), up_proj.weight(), down_proj.weight());
     else if constexpr (S::config.mlp == MlpKind::swiglu)
@@ -70,6 +80,16 @@ struct GatedMlp {
     v("gate_proj", gate_proj);
     v("up_proj", up_proj);
     v("down_proj", down_proj);
+    if constexpr (joins) join();
+  }
+
+ private:
+  void join() {
+    auto &gate = gate_proj.weight, &up = up_proj.weight;
+    if (!gate().defined() || !up().defined() || stands_behind(up(), gate())) return;
+    auto [first, second] = one_behind_another(gate(), up());
+    gate.assign(std::move(first));
+    up.assign(std::move(second));
   }
 };
 

@@ -24,7 +24,7 @@ struct bf16 {
   }
 };
 
-/// IEEE binary16, for storage only.
+/// IEEE binary16, for storage and for products.
 struct f16 {
   std::uint16_t bits = 0;
 
@@ -86,10 +86,6 @@ struct AccumulatorOf<double> {
 /// function's type different names, and the GPU's kernels may come from another compiler than the program.)
 template <class T>
 using Accumulator = typename detail::AccumulatorOf<T>::type;
-
-/// Element types that calm computes with; f16 is for storage and conversion alone.
-template <class T>
-inline constexpr bool is_compute_type = std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, bf16>;
 
 template <class T>
 inline constexpr const char* dtype_name = "unknown";  // the names of safetensors

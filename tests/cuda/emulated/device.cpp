@@ -342,6 +342,7 @@ CALM_GEMM(float, float, float)
 CALM_GEMM(double, double, double)
 CALM_GEMM(float, bf16, bf16)
 CALM_GEMM(float, bf16, float)
+CALM_GEMM(float, f16, f16)
 #undef CALM_GEMM
 
 template <class T>
@@ -354,7 +355,7 @@ bool fused_gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_
 #define CALM_FUSED_GEMM(T)                                                                             \
   template bool fused_gemm<T>(Cuda, Op, Op, std::size_t, std::size_t, std::size_t, MatrixRef<const T>, \
                               MatrixRef<const T>, bool, MatrixRef<T>, const Epilogue<T>&);
-CALM_FOR_COMPUTE_TYPES(CALM_FUSED_GEMM)
+CALM_FOR_PRODUCT_TYPES(CALM_FUSED_GEMM)
 #undef CALM_FUSED_GEMM
 
 }  // namespace calm::kernel

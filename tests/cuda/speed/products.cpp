@@ -105,6 +105,41 @@ void product(const std::string& name, const Product& p, bool beside_best) {
   speed::report(name.c_str(), speed::seconds_of(once), p.tera(), "TFLOP/s", best > 0 ? p.tera() / best : 0);
 }
 
+/// A product and what follows it, as one kernel and in turn.
+void product_then(const std::string& name, const Product& p, calm::kernel::Epilogue<bf16> e) {
+  using calm::kernel::After;
+  const auto a = some<bf16>(p.m * p.k), b = some<bf16>(p.k * p.n), bias = some<bf16>(p.n);
+  auto c = some<bf16>(p.m * p.n), before = some<bf16>(p.m * p.n), sums = some<bf16>(std::max(p.m, p.n));
+  e.kind = calm::kernel::Activation::gelu_tanh;
+  e.bias = bias.data();
+  e.before = before.mutable_data();
+  e.sums = sums.mutable_data();
+  bf16* const to = c.mutable_data();
+  bool fused = false;
+  const double together = speed::seconds_of([&] {
+    fused = calm::kernel::fused_gemm(Cuda{}, p.a_op, p.b_op, p.m, p.n, p.k, {a.data(), p.a_stride()},
+                                     {b.data(), p.b_stride()}, false, {to, p.n}, e);
+  });
+  if (fused) speed::report((name + ", one kernel").c_str(), together, p.tera(), "TFLOP/s", 0);
+  const double apart = speed::seconds_of([&] {
+    bf16* const result = e.after == After::activation ? e.before : to;
+    calm::kernel::gemm(Cuda{}, p.a_op, p.b_op, p.m, p.n, p.k, 1.0f, {a.data(), p.a_stride()}, {b.data(), p.b_stride()},
+                       false, {result, p.n});
+    if (e.after == After::activation) {
+      calm::kernel::add_scaled(Cuda{}, p.m * p.n, p.n, result, e.bias, 1, result);
+      calm::kernel::activate(Cuda{}, e.kind, p.m * p.n, result, to);
+      return;
+    }
+    if (e.after == After::activation_backward)
+      calm::kernel::activate_backward(Cuda{}, e.kind, p.m * p.n, e.before, to, to, false);
+    const std::size_t cols = e.after == After::sums_of_a ? p.m : p.n;
+    calm::kernel::fill(Cuda{}, cols, bf16{}, e.sums);
+    calm::kernel::sum_rows(Cuda{}, e.after == After::sums_of_a ? p.k : p.m, cols,
+                           e.after == After::sums_of_a ? a.data() : to, e.sums);
+  });
+  speed::report((name + ", in turn").c_str(), apart, p.tera(), "TFLOP/s", 0);
+}
+
 void fp32_product(const char* name) {
   const std::size_t n = 8192;
   const auto a = some<float>(n * n), b = some<float>(n * n);
@@ -135,6 +170,12 @@ void measure_products(double memory) {
   product("dy W, 2048 -> 16384", {Op::none, Op::none, tokens, inner, hidden}, true);
   product("dy^T x, 2048 x 2048", {Op::transpose, Op::none, hidden, hidden, tokens}, true);
   product("dy^T x, 2048 x 640", {Op::transpose, Op::none, hidden, narrow, tokens}, true);
+  using calm::kernel::After;
+  product_then("gelu(x W^T + b), 2048 -> 16384", {Op::none, Op::transpose, tokens, inner, hidden}, {After::activation});
+  product_then("dy W * gelu', sums, 2048 -> 16384", {Op::none, Op::none, tokens, inner, hidden},
+               {After::activation_backward});
+  product_then("dy^T x, sums, 2048 x 2048", {Op::transpose, Op::none, hidden, hidden, tokens}, {After::sums_of_a});
+  product("x W^T, 2048 -> 2 x 16384", {Op::none, Op::transpose, tokens, 2 * inner, hidden}, true);
   // Few rows are bound by the weight's bytes. One row has a kernel of calm's own, two go through cuBLASLt.
   for (const std::size_t rows : {1u, 2u, 8u}) {
     const auto w = some<bf16>(inner * hidden), x = some<bf16>(rows * hidden);

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "calm/tensor/ops/arithmetic.hpp"
+#include "calm/tensor/ops/cast.hpp"
 #include "support/axes.hpp"
 #include "support/gradient_check.hpp"
 
@@ -80,4 +81,14 @@ TEST_CASE("linear with a bias is linear and a sum, and so are its gradients") {
   const auto biased = [](const auto& a, const auto& w, const auto& bias) { return linear(a, w, bias); };
   check_gradients(biased, x, out_in, b);
   check_gradients(biased, x, in_out, b);
+}
+
+TEST_CASE("linear in f16 sums in float and rounds once") {
+  using Half = Tensor<f16, Cpu, Batch, Wide>;
+  using HalfW = Tensor<f16, Cpu, Narrow, Wide>;
+  const auto x = random_tensor<Half>(Shape<Batch, Wide>(3), 1);
+  const auto w = random_tensor<HalfW>({}, 2);
+  const auto y = linear(x, w);
+  const auto exact = linear(cast<float>(x), cast<float>(w));
+  for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i].bits == f16(exact[i]).bits);
 }

@@ -140,6 +140,33 @@ void gate_backward(Cpu device, Activation kind, std::size_t n, const T* gate, co
   });
 }
 
+/// y = act(gate) · up, where each row of `both` is one of `cols` gates and `cols` numbers to be gated
+template <class T>
+void gate_pairs(Cpu, Activation kind, std::size_t rows, std::size_t cols, const T* both, T* y) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(rows * cols, [=](std::size_t i) {
+      const T* gate = both + i + i / cols * cols;
+      y[i] = static_cast<T>(act.value(A(gate[0])) * A(gate[cols]));
+    });
+  });
+}
+
+/// Both gradients of that, written; dboth may be both.
+template <class T>
+void gate_pairs_backward(Cpu, Activation kind, std::size_t rows, std::size_t cols, const T* both, const T* dy,
+                         T* dboth) {
+  using A = Accumulator<T>;
+  detail::with_activation(kind, [=](auto act) {
+    detail::each(rows * cols, [=](std::size_t i) {
+      const std::size_t at = i + i / cols * cols;
+      const A gate = A(both[at]), up = A(both[at + cols]);
+      dboth[at] = static_cast<T>(act.slope(gate) * up * A(dy[i]));
+      dboth[at + cols] = static_cast<T>(act.value(gate) * A(dy[i]));
+    });
+  });
+}
+
 /// dup += act(gate) · dy
 template <class T>
 void gate_backward_up(Cpu, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {

@@ -81,6 +81,42 @@ struct GateBackwardBoth {
   }
 };
 
+/// y = value(gate) · up, where each row of `both` is one of `cols` gates and `cols` numbers to be gated.
+template <class T>
+struct GatePairs {
+  kernel::Activation kind;
+  std::size_t cols;
+  const T* both;
+  T* y;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    const std::size_t first = i + i / cols * cols;
+    const auto g = load<N>(both + first), u = load<N>(both + first + cols);
+    Pack<T, N> gated;
+    for (std::size_t j = 0; j < N; ++j) gated.at[j] = narrow<T>(value_of(kind, wide(g.at[j])) * wide(u.at[j]));
+    store(y + i, gated);
+  }
+};
+template <class T>
+struct GatePairsBackward {
+  kernel::Activation kind;
+  std::size_t cols;
+  const T *both, *dy;
+  T* dboth;
+  template <std::size_t N>
+  CALM_KERNEL void at(std::size_t i) const {
+    const std::size_t first = i + i / cols * cols;
+    const auto g = load<N>(both + first), u = load<N>(both + first + cols), d = load<N>(dy + i);
+    Pack<T, N> dgate, dup;
+    for (std::size_t j = 0; j < N; ++j) {
+      dgate.at[j] = narrow<T>(slope_of(kind, wide(g.at[j])) * wide(u.at[j]) * wide(d.at[j]));
+      dup.at[j] = narrow<T>(value_of(kind, wide(g.at[j])) * wide(d.at[j]));
+    }
+    store(dboth + first, dgate);
+    store(dboth + first + cols, dup);
+  }
+};
+
 template <class A>
 struct Squash {
   bool is_tanh;
@@ -129,6 +165,19 @@ void gate_backward_up(Cuda, Activation kind, std::size_t n, const T* gate, const
   cuda::map<true>("gate_backward_up", n, dup, cuda::Gate<Accumulator<T>>{kind}, {{gate}, {dy}});
 }
 template <class T>
+void gate_pairs(Cuda, Activation kind, std::size_t rows, std::size_t cols, const T* both, T* y) {
+  constexpr std::size_t width = cuda::pack_width<T>;
+  cuda::each_pack<width>("gate_pairs", rows * cols, cuda::in_packs(both, y) && cols % width == 0,
+                         cuda::GatePairs<T>{kind, cols, both, y});
+}
+template <class T>
+void gate_pairs_backward(Cuda, Activation kind, std::size_t rows, std::size_t cols, const T* both, const T* dy,
+                         T* dboth) {
+  constexpr std::size_t width = cuda::pack_width<T>;
+  cuda::each_pack<width>("gate_pairs_backward", rows * cols, cuda::in_packs(both, dy, dboth) && cols % width == 0,
+                         cuda::GatePairsBackward<T>{kind, cols, both, dy, dboth});
+}
+template <class T>
 void squash(Cuda, Squash kind, std::size_t n, const T* x, T* y) {
   cuda::map<false>("squash", n, y, cuda::Squash<Accumulator<T>>{kind == Squash::tanh}, {{x}});
 }
@@ -146,9 +195,11 @@ void squash_backward(Cuda, Squash kind, std::size_t n, const T* y, const T* dy, 
   template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*); \
   template void gate_backward<T>(Cuda, Activation, std::size_t, const T*, const T*, const T*, T*, bool, T*, bool);  \
   template void gate_backward_up<T>(Cuda, Activation, std::size_t, const T*, const T*, T*);      \
+  template void gate_pairs<T>(Cuda, Activation, std::size_t, std::size_t, const T*, T*);         \
+  template void gate_pairs_backward<T>(Cuda, Activation, std::size_t, std::size_t, const T*, const T*, T*);         \
   template void squash<T>(Cuda, Squash, std::size_t, const T*, T*);                              \
   template void squash_backward<T>(Cuda, Squash, std::size_t, const T*, const T*, T*);
-CALM_FOR_COMPUTE_TYPES(CALM_ACTIVATION)
+CALM_FOR_PRODUCT_TYPES(CALM_ACTIVATION)
 #undef CALM_ACTIVATION
 
 }  // namespace calm::kernel

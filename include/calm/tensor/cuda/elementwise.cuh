@@ -183,8 +183,8 @@ void dropout_backward(Cuda, std::size_t n, float p, RandomKey key, const T* dy, 
   template void multiply_rows_add<T>(Cuda, RowFactors, const T*, const T*, T*);                                      \
   template void dropout<T>(Cuda, std::size_t, float, RandomKey, const T*, T*);                                       \
   template void dropout_backward<T>(Cuda, std::size_t, float, RandomKey, const T*, T*);                              \
-  CALM_CONVERSIONS(T, float) CALM_CONVERSIONS(T, double) CALM_CONVERSIONS(T, bf16)
-CALM_FOR_COMPUTE_TYPES(CALM_ELEMENTWISE)
+  CALM_CONVERSIONS(T, float) CALM_CONVERSIONS(T, double) CALM_CONVERSIONS(T, bf16) CALM_CONVERSIONS(T, f16)
+CALM_FOR_PRODUCT_TYPES(CALM_ELEMENTWISE)
 #undef CALM_ELEMENTWISE
 #undef CALM_CONVERSIONS
 template void fill<Index>(Cuda, std::size_t, Index, Index*);

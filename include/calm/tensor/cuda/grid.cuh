@@ -20,6 +20,7 @@
 
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #define CALM_KERNEL __device__
 #else
 #define CALM_KERNEL
@@ -247,6 +248,9 @@ class Scratch {
 /// x in the type of sums, and back.
 template <class T>
 CALM_KERNEL Accumulator<T> wide(const T& x) {
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, f16>) return __half2float(__ushort_as_half(x.bits));
+#endif
   return static_cast<Accumulator<T>>(x);
 }
 template <class T>
@@ -257,6 +261,11 @@ CALM_KERNEL T narrow(Accumulator<T> x) {
     y.bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
     return y;
   }
+  if constexpr (std::is_same_v<T, f16>) {
+    f16 y;
+    y.bits = __half_as_ushort(__float2half_rn(x));
+    return y;
+  }
 #endif
   return static_cast<T>(x);
 }
@@ -265,3 +274,4 @@ CALM_KERNEL T narrow(Accumulator<T> x) {
 
 /// X(T) for the element types of the launchers.
 #define CALM_FOR_COMPUTE_TYPES(X) X(float) X(double) X(calm::bf16)
+#define CALM_FOR_PRODUCT_TYPES(X) CALM_FOR_COMPUTE_TYPES(X) X(calm::f16)

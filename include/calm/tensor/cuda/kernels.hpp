@@ -1,7 +1,8 @@
 /// \file  The GPU's kernels, by the names and with the meaning of those in tensor/cpu/.
 ///
 /// What stands here are launchers, so that a user's compiler needs nothing of CUDA. They are defined, for float, double
-/// and bf16, by the target calm::cuda; they return before their kernels have run.
+/// and bf16, by the target calm::cuda, those of products, activations, arithmetic and sums for f16 too; they return
+/// before their kernels have run.
 #pragma once
 
 #include <cstddef>
@@ -64,6 +65,11 @@ void gate_backward(Cuda, Activation kind, std::size_t n, const T* gate, const T*
                    bool adds_gate, T* dup, bool adds_up);
 template <class T>
 void gate_backward_up(Cuda, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup);
+template <class T>
+void gate_pairs(Cuda, Activation kind, std::size_t rows, std::size_t cols, const T* both, T* y);
+template <class T>
+void gate_pairs_backward(Cuda, Activation kind, std::size_t rows, std::size_t cols, const T* both, const T* dy,
+                         T* dboth);
 template <class T>
 void squash(Cuda, Squash kind, std::size_t n, const T* x, T* y);
 template <class T>
@@ -159,7 +165,7 @@ template <class T>
 void attention_sink_backward(Cuda, const AttentionExtents& e, const T* sink, const T* out, const Accumulator<T>* lse,
                              const T* d_out, T* d_sink);
 
-// Products. Sums are kept in fp32, of doubles in fp64; the last adds bf16 products to float.
+// Products. Sums are kept in fp32, of doubles in fp64; the fourth adds bf16 products to float.
 void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const float> a,
           MatrixRef<const float> b, bool accumulate, MatrixRef<float> c);
 void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, double alpha, MatrixRef<const double> a,
@@ -168,6 +174,8 @@ void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, f
           MatrixRef<const bf16> b, bool accumulate, MatrixRef<bf16> c);
 void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const bf16> a,
           MatrixRef<const bf16> b, bool accumulate, MatrixRef<float> c);
+void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixRef<const f16> a,
+          MatrixRef<const f16> b, bool accumulate, MatrixRef<f16> c);
 /// A product with what follows it as one kernel; false, and nothing done, where cuBLASLt has none.
 template <class T>
 bool fused_gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, MatrixRef<const T> a,

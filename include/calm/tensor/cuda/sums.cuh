@@ -157,7 +157,7 @@ void dot_rows(Cuda, RowFactors e, const T* x, const T* y, T* sum) {
   template void sum_axis<T>(Cuda, std::size_t, std::size_t, std::size_t, Accumulator<T>, const T*, T*);              \
   template void spread_axis<T>(Cuda, std::size_t, std::size_t, std::size_t, Accumulator<T>, const T*, T*);           \
   template void dot_rows<T>(Cuda, RowFactors, const T*, const T*, T*);
-CALM_FOR_COMPUTE_TYPES(CALM_SUMS)
+CALM_FOR_PRODUCT_TYPES(CALM_SUMS)
 #undef CALM_SUMS
 
 }  // namespace calm::kernel
