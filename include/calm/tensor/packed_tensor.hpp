@@ -7,10 +7,14 @@
 
 #include "calm/tensor/cpu/packed.hpp"
 #include "calm/tensor/var.hpp"
+#ifdef CALM_CUDA
+#include "calm/tensor/cuda/packed.hpp"
+#endif
 
 namespace calm {
 
-/// A constant matrix X = Tensor<T, Cpu, Out, In>, kept in `Stored` as panels (`tensor/cpu/panels.hpp`).
+/// A constant matrix X = Tensor<T, Device, Out, In>, kept in `Stored`: on the host as panels (`tensor/cpu/panels.hpp`),
+/// on a GPU as it is.
 ///
 /// An operand of `linear`, `embedding` and `linear_cross_entropy`, in the place of X. Products with a matrix kept in
 /// bf16 round their other side to bf16, too, and add up in float.
@@ -23,32 +27,40 @@ class Packed {
   using device = typename X::device;
   static_assert(X::rank == 2 && X::shape_type::dynamic_rank == 0,
                 "calm::Packed: only a matrix of two static axes is packed");
-  static_assert(std::is_same_v<device, Cpu>, "calm::Packed: only the host reads packed matrices; use calm::Frozen");
   static_assert(std::is_same_v<Accumulator<Stored>, value_type>,
                 "calm::Packed: bf16 and float are kept for a model that computes in float, double for one in double");
   static constexpr std::size_t out = AxisOf<X, 0>::extent, in = AxisOf<X, 1>::extent;
-  static constexpr std::size_t bytes = kernel::packed_words<Stored>(out, in) * sizeof(kernel::WordOf<Stored>);
+  static constexpr bool in_panels = std::is_same_v<device, Cpu>;
+  using word_type = std::conditional_t<in_panels, kernel::WordOf<Stored>, Stored>;
+  static constexpr std::size_t bytes = (in_panels ? kernel::packed_words<Stored>(out, in) : out * in) * sizeof(word_type);
 
   /// No memory at all.
   Packed() = default;
   /// Reads x once, and keeps nothing of it.
   explicit Packed(const X& x) : storage_(bytes) {
-    kernel::pack_weight<Stored>(Cpu{}, out, in, x.data(), in, static_cast<kernel::WordOf<Stored>*>(storage_.data()));
+    auto* const to = static_cast<word_type*>(storage_.data());
+    if constexpr (in_panels)
+      kernel::pack_weight<Stored>(Cpu{}, out, in, x.data(), in, to);
+    else
+      kernel::cast(device{}, out * in, x.data(), to);
   }
 
   bool defined() const { return static_cast<bool>(storage_); }
-  const kernel::WordOf<Stored>* data() const { return static_cast<const kernel::WordOf<Stored>*>(storage_.data()); }
+  const word_type* data() const { return static_cast<const word_type*>(storage_.data()); }
 
   /// What is kept, as a tensor of its own.
   X unpacked() const {
     if (!defined()) return {};
     X x{typename X::shape_type{}};
-    for (std::size_t o = 0; o < out; ++o) kernel::unpack_row<Stored>(in, o, data(), x.mutable_data() + o * in);
+    if constexpr (in_panels)
+      for (std::size_t o = 0; o < out; ++o) kernel::unpack_row<Stored>(in, o, data(), x.mutable_data() + o * in);
+    else
+      kernel::cast(device{}, out * in, data(), x.mutable_data());
     return x;
   }
 
  private:
-  Storage<Cpu> storage_;
+  Storage<device> storage_;
 };
 
 namespace detail {

@@ -99,6 +99,15 @@ void unpack_row(std::size_t in, std::size_t o, const WordOf<T>* packed, Accumula
   }
 }
 
+/// y[i] = row tokens[i] of a packed weight of depth `in`.   y: [n, in]
+template <class T>
+void unpack_rows(Cpu, std::size_t n, std::size_t in, const Index* tokens, const WordOf<T>* packed, Accumulator<T>* y) {
+  parallel_ranges(n, 64, [=](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i)
+      unpack_row<T>(in, static_cast<std::size_t>(tokens[i]), packed, y + i * in);
+  });
+}
+
 /// The panels of dy · W for input columns [begin, end) and outputs [first, first + a multiple of panel_width), from the
 /// packed W: [.., in]; from panel to panel `stride` words. Both layouts are made of the same squares, which lie in one
 /// piece in each.

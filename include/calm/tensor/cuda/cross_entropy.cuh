@@ -85,14 +85,15 @@ inline std::size_t logit_rows(std::size_t vocab, std::size_t element) {
 
 namespace calm::kernel {
 
-template <class T>
+template <class T, class R>
 void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
-                          const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss) {
+                          const Index* wanted, const T* x, const T* w, R* dx, Accumulator<T>* dw, double cap, R* loss) {
   using A = Accumulator<T>;
   const bool gradient = dx || dw;
   const std::size_t chunk = std::min(count, cuda::logit_rows(vocab, sizeof(A)));
   const cuda::Scratch<A> logits(chunk * vocab);
-  const cuda::Scratch<T> d_logits(gradient ? chunk * vocab : 1), x_rows(chunk * width), dx_rows(dx ? chunk * width : 1);
+  const cuda::Scratch<T> d_logits(gradient ? chunk * vocab : 1), x_rows(chunk * width);
+  const cuda::Scratch<R> dx_rows(dx ? chunk * width : 1);
   const cuda::Scratch<double> losses(count);
   for (std::size_t r0 = 0; r0 < count; r0 += chunk) {
     const std::size_t n = std::min(chunk, count - r0);
@@ -104,21 +105,24 @@ void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std
         static_cast<const A*>(logits.data()), gradient ? d_logits.data() : nullptr, losses.data() + r0);
     if (dx) {
       gemm(device, Op::none, Op::none, n, width, vocab, A(1), MatrixRef<const T>{d_logits.data(), vocab},
-           MatrixRef<const T>{w, width}, false, MatrixRef<T>{dx_rows.data(), width});
-      cuda::each("cross_entropy", n * width, cuda::SetRows<T>{width, rows + r0, dx_rows.data(), dx});
+           MatrixRef<const T>{w, width}, false, MatrixRef<R>{dx_rows.data(), width});
+      cuda::each("cross_entropy", n * width, cuda::SetRows<R>{width, rows + r0, dx_rows.data(), dx});
     }
     if (dw) {
       gemm(device, Op::transpose, Op::none, vocab, width, n, A(1), MatrixRef<const T>{d_logits.data(), vocab},
            MatrixRef<const T>{x_rows.data(), width}, true, MatrixRef<A>{dw, width});
     }
   }
-  cuda::teams("cross_entropy", 1, count, cuda::MeanLoss<T>{count, losses.data(), loss});
+  cuda::teams("cross_entropy", 1, count, cuda::MeanLoss<R>{count, losses.data(), loss});
 }
 
-#define CALM_CROSS_ENTROPY(T)                                                                                         \
-  template void linear_cross_entropy<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const Index*,      \
-                                        const T*, const T*, T*, Accumulator<T>*, double, T*);
-CALM_FOR_COMPUTE_TYPES(CALM_CROSS_ENTROPY)
+#define CALM_CROSS_ENTROPY(T, R)                                                                                      \
+  template void linear_cross_entropy<T, R>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const Index*,   \
+                                           const T*, const T*, R*, Accumulator<T>*, double, R*);
+CALM_CROSS_ENTROPY(float, float)
+CALM_CROSS_ENTROPY(double, double)
+CALM_CROSS_ENTROPY(bf16, bf16)
+CALM_CROSS_ENTROPY(bf16, float)
 #undef CALM_CROSS_ENTROPY
 
 }  // namespace calm::kernel

@@ -62,17 +62,20 @@ struct ScatterRows {
   }
 };
 
-template <class T>
+template <class T, class U>
 struct KeepRows {
   std::size_t time, capacity, cols;
   const Index *position, *end;
   const T* fresh;
-  T* rows;
+  U* rows;
   template <std::size_t N>
   CALM_KERNEL void at(std::size_t from) const {
     const std::size_t i = from / cols, c = from % cols;
     if (end[i] == 0) return;
-    store(rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols + c, load<N>(fresh + from));
+    const auto row = load<N>(fresh + from);
+    Pack<U, N> kept;
+    for (std::size_t j = 0; j < N; ++j) kept.at[j] = narrow<U>(wide(row.at[j]));
+    store(rows + (i / time * capacity + static_cast<std::size_t>(position[i])) * cols + c, kept);
   }
 };
 
@@ -127,11 +130,11 @@ void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, con
   first[sums] = static_cast<Index>(n);
   cuda::each("scatter_rows", sums * cols, cuda::ScatterRows<T>{cols, order, first, target, dy, dtable});
 }
-template <class T>
+template <class T, class U>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
-               const Index* end, const T* fresh, T* rows) {
+               const Index* end, const T* fresh, U* rows) {
   cuda::over_elements<T>("keep_rows", batch * time, cols,
-                         cuda::KeepRows<T>{time, capacity, cols, position, end, fresh, rows}, fresh, rows);
+                         cuda::KeepRows<T, U>{time, capacity, cols, position, end, fresh, rows}, fresh, rows);
 }
 
 #define CALM_INDEX(T)                                                                                                  \
@@ -139,9 +142,13 @@ void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, 
   template void put_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);                  \
   template void pick_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);    \
   template void scatter_rows<T>(Cuda, std::size_t, std::size_t, const Index*, const T*, T*);                           \
-  template void keep_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const Index*,     \
-                             const T*, T*);
+  CALM_KEEP_ROWS(T, T)
+#define CALM_KEEP_ROWS(T, U)                                                                                           \
+  template void keep_rows<T, U>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const Index*,  \
+                                const T*, U*);
+CALM_KEEP_ROWS(float, bf16)
 CALM_FOR_COMPUTE_TYPES(CALM_INDEX)
 #undef CALM_INDEX
+#undef CALM_KEEP_ROWS
 
 }  // namespace calm::kernel

@@ -128,9 +128,9 @@ void pick_rows(Cuda, std::size_t n, std::size_t group, std::size_t cols, std::si
                const T* x, T* y);
 template <class T>
 void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable);
-template <class T>
+template <class T, class U>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
-               const Index* end, const T* fresh, T* rows);
+               const Index* end, const T* fresh, U* rows);
 
 /// best[r] = the place of the largest number of row r, the first of equals, in memory that the host reads.
 template <class T>
@@ -181,9 +181,10 @@ template <class T>
 bool fused_gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, MatrixRef<const T> a,
                 MatrixRef<const T> b, bool accumulate, MatrixRef<T> c, const Epilogue<T>& e);
 
-template <class T>
+/// R: T, or its type of sums.
+template <class T, class R>
 void linear_cross_entropy(Cuda, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
-                          const Index* wanted, const T* x, const T* w, T* dx, Accumulator<T>* dw, double cap, T* loss);
+                          const Index* wanted, const T* x, const T* w, R* dx, Accumulator<T>* dw, double cap, R* loss);
 
 // Optimizers. `sum` is in the device's memory.
 template <class T>

@@ -14,6 +14,9 @@
 #include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
+#ifdef CALM_CUDA
+#include "calm/tensor/cuda/rounded_attention.hpp"
+#endif
 
 namespace calm {
 
@@ -45,8 +48,7 @@ namespace detail {
 /// Whether keys are kept shorter than the queries are, as caches of packed models keep them.
 template <class Q, class K>
 inline constexpr bool kept_shorter =
-    std::is_same_v<typename Q::device, Cpu> && std::is_same_v<typename Q::value_type, float> &&
-    std::is_same_v<typename K::value_type, bf16>;
+    std::is_same_v<typename Q::value_type, float> && std::is_same_v<typename K::value_type, bf16>;
 
 }  // namespace detail
 
@@ -265,8 +267,8 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
 /// softmax(scale · q·kᵀ - recency) · v over the keys that `mask` allows; a query that sees none gets zeros.
 ///
 /// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
-/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. On the
-/// host, keys and values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
+/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. Keys and
+/// values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
 ///
 /// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
 /// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).

@@ -179,13 +179,14 @@ auto summed_and_normalized(const char* name, const X& x, const Y& y, const F& no
 /// x / sqrt(mean(x²) + eps) · weight, or · (1 + weight) where `Meaning` says so.   x: [..., F], weight: [F] -> [..., F]
 ///
 /// Zhang and Sennrich 2019, eq. 4. `rms_norm<NormScale::one_plus_weight>` is Gemma's. For the backward pass x is kept
-/// with elements of type `Kept`.
+/// with elements of type `Kept`, on a GPU as it is.
 template <NormScale Meaning = NormScale::weight, class Kept = void, Operand X, Operand W>
 auto rms_norm(const X& x, const W& weight, double eps) {
   static_assert(Normalizable<X, W>,
                 "calm::rms_norm: the weight must have the last axis of x alone, and its element type and device");
   if constexpr (Normalizable<X, W>) {
-    using Elements = std::conditional_t<std::is_void_v<Kept>, typename ValueOf<X>::value_type, Kept>;
+    constexpr bool as_it_is = std::is_void_v<Kept> || !std::is_same_v<typename ValueOf<X>::device, Cpu>;
+    using Elements = std::conditional_t<as_it_is, typename ValueOf<X>::value_type, Kept>;
     constexpr double offset = Meaning == NormScale::one_plus_weight ? 1 : 0;
     return detail::rms_normalized<X, ValueOf<W>, is_var<W>, Elements>(
         x, value(x).data(), value(weight), slot_of(weight), tape_of(x, weight), offset, eps);

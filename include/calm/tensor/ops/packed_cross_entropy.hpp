@@ -18,10 +18,12 @@ namespace calm {
 /// x: [..., Hidden], weight: [Vocab, Hidden], targets: [...] -> [One]. Throws `Error` if a target is outside the
 /// vocabulary, or if none counts.
 template <Operand X, PackedMatrix W, class... Lead>
-auto linear_cross_entropy(const X& x, const W& weight, const Tensor<Index, Cpu, Lead...>& targets, double softcap = 0) {
+auto linear_cross_entropy(const X& x, const W& weight, const Tensor<Index, typename ValueOf<X>::device, Lead...>& targets, double softcap = 0) {
   using In = ValueOf<X>;
   using Weight = typename W::tensor_type;
   using T = typename In::value_type;
+  using Device = typename In::device;
+  using Stored = typename W::stored_type;
   static_assert(same_kind<In, Weight>,
                 "calm::linear_cross_entropy: input and weight differ in device or element type");
   static_assert(std::is_same_v<LastAxisOf<In>, LastAxisOf<Weight>>,
@@ -32,7 +34,7 @@ auto linear_cross_entropy(const X& x, const W& weight, const Tensor<Index, Cpu, 
     return "calm::linear_cross_entropy: " + std::to_string(targets.size()) + " targets for " +
            std::to_string(rows_of(value(x))) + " rows";
   });
-  const Storage<Cpu> picked(2 * targets.size() * sizeof(Index));
+  const Storage<Device> picked(2 * targets.size() * sizeof(Index), Place::shared);
   auto* rows = static_cast<Index*>(picked.data());
   Index* wanted = rows + targets.size();
   const std::size_t count = detail::select_targets(targets, W::out, rows, wanted);
@@ -40,10 +42,10 @@ auto linear_cross_entropy(const X& x, const W& weight, const Tensor<Index, Cpu, 
   auto* tape = tape_of(x);
   [[maybe_unused]] In dx;
   if (is_var<X> && tape) dx = In::zeros(value(x).shape());
-  const double mean = kernel::packed_cross_entropy<typename W::stored_type>(
-      Cpu{}, count, W::in, W::out, rows, wanted, value(x).data(), weight.data(),
-      dx.defined() ? dx.mutable_data() : nullptr, softcap);
-  auto loss = Tensor<T, Cpu, One>::full({}, static_cast<T>(mean));
+  Tensor<T, Device, One> loss(typename Tensor<T, Device, One>::shape_type{});
+  kernel::packed_cross_entropy<Stored>(Device{}, targets.size(), count, W::in, W::out, rows, wanted, value(x).data(),
+                                       weight.data(), dx.defined() ? dx.mutable_data() : nullptr, softcap,
+                                       loss.mutable_data());
   if constexpr (is_var<X>) {
     using Node = detail::CrossEntropyNode<In, Weight, true, false>;
     return record(tape, std::move(loss), [&] {

@@ -20,21 +20,16 @@ auto embedding(const Tokens& tokens, const Table& table) {
   static_assert(detail::is_tensor<Tokens> && std::is_same_v<typename Tokens::value_type, Index>,
                 "calm::embedding: expects a Tensor of Index");
   using Rows = typename Table::tensor_type;
-  using T = typename Rows::value_type;
   using Out = detail::WithAppended<Rows, Tokens, LastAxisOf<Rows>>;
-  const std::size_t bad = kernel::first_outside(Cpu{}, tokens.size(), tokens.data(), Table::out);
+  typename Rows::device device;
+  const std::size_t bad = kernel::first_outside(device, tokens.size(), tokens.data(), Table::out);
   detail::require(bad == tokens.size(), [&] {
     return "calm::embedding: token " + std::to_string(tokens[bad]) + " at " + detail::place(tokens, bad) +
            " is outside the vocabulary of " + std::to_string(Table::out);
   });
   Out y(Out::shape_type::from(tokens.shape().dynamic_extents()));
-  T* rows = y.mutable_data();
-  kernel::parallel_ranges(tokens.size(), 64, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      kernel::unpack_row<typename Table::stored_type>(Table::in, static_cast<std::size_t>(tokens[i]), table.data(),
-                                                      rows + i * Table::in);
-    }
-  });
+  kernel::unpack_rows<typename Table::stored_type>(device, tokens.size(), Table::in, tokens.data(), table.data(),
+                                                   y.mutable_data());
   return y;
 }
 

@@ -18,11 +18,11 @@ struct PackedLinearNode {
   Slot x_slot;
   std::size_t rows;
 
-  void backward(Tape<Cpu>& tape, Slot out) {
+  void backward(Tape<typename X::device>& tape, Slot out) {
     using T = typename X::value_type;
     const auto dx = tape.template target<T>(x_slot);
     kernel::multiply_packed_transposed<typename W::stored_type>(
-        Cpu{}, rows, W::out, W::in, tape.template incoming<T>(out), w.data(), dx.adds, dx.data);
+        typename X::device{}, rows, W::out, W::in, tape.template incoming<T>(out), w.data(), dx.adds, dx.data);
   }
 };
 
@@ -30,7 +30,7 @@ struct PackedLinearNode {
 
 /// y = x · Wᵀ.   x: [..., In], W: [Out, In] -> y: [..., Out]
 ///
-/// A row of y has the same bits whatever rows stand beside it, on any number of threads.
+/// On the host a row of y has the same bits whatever rows stand beside it, on any number of threads.
 template <Operand X, PackedMatrix W>
 auto linear(const X& x, const W& w) {
   using In = ValueOf<X>;
@@ -44,8 +44,8 @@ auto linear(const X& x, const W& w) {
     using Out = WithLastAxis<In, AxisOf<Weight, 0>>;
     Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
     const std::size_t rows = rows_of(value(x));
-    kernel::multiply_packed<typename W::stored_type>(Cpu{}, rows, W::out, W::in, value(x).data(), w.data(), false,
-                                                     y.mutable_data());
+    kernel::multiply_packed<typename W::stored_type>(typename In::device{}, rows, W::out, W::in, value(x).data(),
+                                                     w.data(), false, y.mutable_data());
     if constexpr (is_var<X>) {
       return record(tape_of(x), std::move(y), [&] { return detail::PackedLinearNode<In, W>{w, slot_of(x), rows}; });
     } else {
