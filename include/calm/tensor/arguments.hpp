@@ -101,6 +101,23 @@ struct AdamWStep {
   A epsilon;
 };
 
+/// `count` row-major matrices, one behind the other.
+struct Matrices {
+  std::size_t count, rows, columns;
+};
+
+/// The numbers of one Adafactor step.
+struct AdafactorStep {
+  double gradient_scale;  ///< what the gradient is multiplied by first (clipping)
+  double forget;          ///< 1 - β2
+  double epsilon;         ///< added to squared gradients
+  double clip_threshold;  ///< of the root mean square of the update
+  double decay;           ///< what the parameter is multiplied by
+  double step_size;
+  double relative_floor;  ///< `relative`: step_size is multiplied by the parameter's root mean square, or this at least
+  bool relative;
+};
+
 /// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
 inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
 

@@ -28,12 +28,12 @@ struct AdafactorOptions {
 /// An optimizer whose state grows with the rows and columns of matrices (the last two axes; those before count a
 /// list of matrices), for models too large for AdamW's two moments. Parameters of one axis keep a moment per element.
 /// Nothing is allocated after the constructor but by save and load.
-template <class Moment = float>
-class Adafactor : public ParameterSet<Moment> {
+template <class Moment = float, class Device = Cpu>
+class Adafactor : public ParameterSet<Moment, Device> {
  public:
   template <class Module>
   explicit Adafactor(Module& module, AdafactorOptions options = {}, const ParameterGroups& groups = {})
-      : ParameterSet<Moment>("Adafactor"), options_(options) {
+      : ParameterSet<Moment, Device>("Adafactor"), options_(options) {
     std::size_t scratch = 0;
     this->collect(module, {options.weight_decay, options.decay_from_rank}, groups,
                   [&]<class T>(std::type_identity<T>, const detail::ParameterEntry& entry, std::size_t master) {
@@ -45,7 +45,7 @@ class Adafactor : public ParameterSet<Moment> {
                     scratch = std::max(scratch, 2 * rows + columns + entry.size / kernel::norm_chunk + 1);
                     slots_.push_back(s);
                   });
-    scratch_.resize(scratch);
+    if (std::is_same_v<Device, Cpu>) scratch_.resize(scratch);
   }
 
   const AdafactorOptions& options() const { return options_; }
@@ -88,14 +88,23 @@ class Adafactor : public ParameterSet<Moment> {
 
   template <class T>
   static void change(const detail::ParameterEntry& e, const kernel::Matrices& shape, const kernel::AdafactorStep& s,
-                     Moment* rows, Moment* columns, Moment* master, double* scratch) {
-    kernel::adafactor(Cpu{}, shape, s, static_cast<const T*>(e.gradient()), rows, columns, master,
-                      static_cast<T*>(e.data()), scratch);
+                     Moment* rows, Moment* columns, Moment* master, [[maybe_unused]] double* scratch) {
+    const auto* const g = static_cast<const T*>(e.gradient());
+    auto* const x = static_cast<T*>(e.data());
+    if constexpr (std::is_same_v<Device, Cpu>)
+      kernel::adafactor(Cpu{}, shape, s, g, rows, columns, master, x, scratch);
+    else
+      kernel::adafactor(Device{}, shape, s, g, rows, columns, master, x);
   }
 
   AdafactorOptions options_;
   std::vector<Slots> slots_;
-  std::vector<double> scratch_;
+  std::vector<double> scratch_;  // the host's kernels'
 };
+
+/// For a module that says on which device it is.
+template <class Module>
+  requires requires { typename Module::device; }
+Adafactor(Module&, AdafactorOptions = {}, const ParameterGroups& = {}) -> Adafactor<float, typename Module::device>;
 
 }  // namespace calm::train

@@ -5,29 +5,13 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/adamw.hpp"  // sum_of_squares
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-/// `count` row-major matrices, one behind the other.
-struct Matrices {
-  std::size_t count, rows, columns;
-};
-
-/// The numbers of one Adafactor step.
-struct AdafactorStep {
-  double gradient_scale;  ///< what the gradient is multiplied by first (clipping)
-  double forget;          ///< 1 - β2
-  double epsilon;         ///< added to squared gradients
-  double clip_threshold;  ///< of the root mean square of the update
-  double decay;           ///< what the parameter is multiplied by
-  double step_size;
-  double relative_floor;  ///< `relative`: step_size is multiplied by the parameter's root mean square, or this at least
-  bool relative;
-};
 
 namespace detail {
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "calm/tensor/cuda/activation.cuh"
+#include "calm/tensor/cuda/adafactor.cuh"
 #include "calm/tensor/cuda/argmax.cuh"
 #include "calm/tensor/cuda/attention.cuh"
 #include "calm/tensor/cuda/attention_backward.cuh"

@@ -191,5 +191,7 @@ template <class T>
 void sum_of_squares(Cuda, std::size_t n, const T* x, double* sum);
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x);
+template <class T, class A>
+void adafactor(Cuda, const Matrices& shape, const AdafactorStep& s, const T* g, A* rows, A* columns, A* master, T* x);
 
 }  // namespace calm::kernel
