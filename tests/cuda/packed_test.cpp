@@ -40,15 +40,18 @@ auto packed(std::uint64_t number) {
   return Packed<Stored, Tensor<T, Device, Rows, Cols>>(move_to<Device>(w));
 }
 
-/// f(device, stored, x) for matrices kept in each type. In bf16, both round what they multiply, and sum in other orders.
+/// f(device, stored, x) for matrices kept in each type. In bf16 both round what they multiply, and sum in other orders.
 template <class F>
 void agree(const std::string& what, const F& f) {
-  require_agreement(what + ", float", 2, [&](auto device, auto x) { return f(device, float{}, x); },
-                    random_values<States<float>>(some, 1));
-  require_agreement(what + ", double", 2, [&](auto device, auto x) { return f(device, double{}, x); },
-                    random_values<States<double>>(some, 1));
-  require_agreement(what + ", bf16", 2000, [&](auto device, auto x) { return f(device, bf16{}, x); },
-                    random_values<States<float>>(some, 1));
+  require_agreement(
+      what + ", float", 2, [&](auto device, auto x) { return f(device, float{}, x); },
+      random_values<States<float>>(some, 1));
+  require_agreement(
+      what + ", double", 2, [&](auto device, auto x) { return f(device, double{}, x); },
+      random_values<States<double>>(some, 1));
+  require_agreement(
+      what + ", bf16", 2000, [&](auto device, auto x) { return f(device, bf16{}, x); },
+      random_values<States<float>>(some, 1));
 }
 
 }  // namespace
@@ -127,13 +130,17 @@ TEST_CASE("cuda packed: attention whose operands are rounded") {
   const auto q = random_values<Queries>(queries, 1);
   const auto k = random_values<KeysOf<float>>(keys, 2), v = random_values<KeysOf<float>>(keys, 3);
   const AttentionOptions<4, bf16> options{.softcap = 5};
-  require_agreement("attention", 2000, [&](auto device, auto a, auto b, auto c) {
-    return attention(a, b, c, mask<decltype(device)>(), options);
-  }, q, k, v);
+  require_agreement(
+      "attention", 2000,
+      [&](auto device, auto a, auto b, auto c) { return attention(a, b, c, mask<decltype(device)>(), options); }, q, k,
+      v);
   const auto sink = random_values<Tensor<float, Cpu, Heads<4>>>({}, 4);
-  require_agreement("attention with a sink", 2000, [&](auto device, auto a, auto b, auto c, auto s) {
-    return attention(a, b, c, mask<decltype(device)>(), options, s);
-  }, q, k, v, sink);
+  require_agreement(
+      "attention with a sink", 2000,
+      [&](auto device, auto a, auto b, auto c, auto s) {
+        return attention(a, b, c, mask<decltype(device)>(), options, s);
+      },
+      q, k, v, sink);
 }
 
 TEST_CASE("cuda packed: attention to keys that are kept in bf16") {

@@ -6,10 +6,8 @@
 #include <utility>
 
 #include "calm/tensor/cpu/packed.hpp"
-#include "calm/tensor/var.hpp"
-#ifdef CALM_CUDA
 #include "calm/tensor/cuda/packed.hpp"
-#endif
+#include "calm/tensor/var.hpp"
 
 namespace calm {
 
@@ -32,7 +30,8 @@ class Packed {
   static constexpr std::size_t out = AxisOf<X, 0>::extent, in = AxisOf<X, 1>::extent;
   static constexpr bool in_panels = std::is_same_v<device, Cpu>;
   using word_type = std::conditional_t<in_panels, kernel::WordOf<Stored>, Stored>;
-  static constexpr std::size_t bytes = (in_panels ? kernel::packed_words<Stored>(out, in) : out * in) * sizeof(word_type);
+  static constexpr std::size_t bytes =
+      (in_panels ? kernel::packed_words<Stored>(out, in) : out * in) * sizeof(word_type);
 
   /// No memory at all.
   Packed() = default;

@@ -15,14 +15,14 @@ namespace calm::kernel {
 /// Rows of logits that are in memory at a time: each chunk reads the whole weight.
 inline constexpr std::size_t packed_logits = 128;
 
-/// loss = the mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which must be
-/// zero at entry, its gradient too. `cap` > 0 bounds the logits.
+/// loss = the mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which must
+/// be zero at entry, its gradient too. `cap` > 0 bounds the logits.
 ///
 /// x: [..., width], W: [vocab, width] packed in T
 template <class T>
-void packed_cross_entropy(Cpu device, std::size_t, std::size_t count, std::size_t width, std::size_t vocab, const Index* rows,
-                          const Index* wanted, const Accumulator<T>* x, const WordOf<T>* w, Accumulator<T>* dx,
-                          double cap, Accumulator<T>* loss) {
+void packed_cross_entropy(Cpu device, std::size_t, std::size_t count, std::size_t width, std::size_t vocab,
+                          const Index* rows, const Index* wanted, const Accumulator<T>* x, const WordOf<T>* w,
+                          Accumulator<T>* dx, double cap, Accumulator<T>* loss) {
   using A = Accumulator<T>;
   const std::size_t chunk = std::min(count, packed_logits);
   const Storage<Cpu> memory(chunk * (vocab + width) * sizeof(A)), losses(chunk * sizeof(double));

@@ -1,4 +1,4 @@
-/// \file  The GPU's kernels of Adafactor (tensor/cpu/adafactor.hpp says what they compute). The host reads nothing back.
+/// \file  The GPU's kernels of Adafactor; tensor/cpu/adafactor.hpp says what they compute. The host waits for nothing.
 #pragma once
 
 #include <cmath>
@@ -45,9 +45,8 @@ struct RowMoments {
   double* factor;
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     const double sum = team.template sum<double>(square.width, [&](std::size_t c) { return square(r, c); });
-    team.each(1, [&](std::size_t) {
-      factor[r] = move_moment(rows[r], forget, sum / static_cast<double>(square.width));
-    });
+    team.each(1,
+              [&](std::size_t) { factor[r] = move_moment(rows[r], forget, sum / static_cast<double>(square.width)); });
   }
 };
 /// factor[r] = (factor[r] / their mean)^-1/2 for the rows of each matrix
@@ -56,8 +55,8 @@ struct RowScales {
   double* factor;
   CALM_KERNEL void operator()(const Team& team, std::size_t m) const {
     double* const own = factor + m * rows;
-    const double mean = team.template sum<double>(rows, [&](std::size_t r) { return own[r]; }) /
-                        static_cast<double>(rows);
+    const double mean =
+        team.template sum<double>(rows, [&](std::size_t r) { return own[r]; }) / static_cast<double>(rows);
     team.each(rows, [&](std::size_t r) { own[r] = 1 / std::sqrt(own[r] / mean); });
   }
 };
@@ -100,9 +99,8 @@ struct DirectionSquares {
   Direction<T, A> direction;
   double* sums;
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
-    const double sum = team.template sum<double>(direction.width, [&](std::size_t c) {
-      return direction(r, c) * direction(r, c);
-    });
+    const double sum =
+        team.template sum<double>(direction.width, [&](std::size_t c) { return direction(r, c) * direction(r, c); });
     team.each(1, [&](std::size_t) { sums[r] = sum; });
   }
 };
@@ -157,20 +155,18 @@ void adafactor(Cuda device, const Matrices& shape, const AdafactorStep& s, const
     fill(device, shape.count * width, 0.0, column_factor);
     for (std::size_t m = 0; m < shape.count; ++m) {
       const T* const own = g ? g + m * shape.rows * width : nullptr;
-      cuda::add_columns("adafactor", shape.rows, width,
-                        cuda::SquareAt<T>{{s.gradient_scale, own}, s.epsilon, width}, column_factor + m * width);
+      cuda::add_columns("adafactor", shape.rows, width, cuda::SquareAt<T>{{s.gradient_scale, own}, s.epsilon, width},
+                        column_factor + m * width);
     }
     // The column factors follow one another as the matrices do.
-    cuda::each("adafactor", shape.count * width,
-               cuda::ColumnFactors<A>{shape.rows, s.forget, columns, column_factor});
+    cuda::each("adafactor", shape.count * width, cuda::ColumnFactors<A>{shape.rows, s.forget, columns, column_factor});
   }
   const cuda::Direction<T, A> direction{gradient,   shape.rows,   width, columns ? nullptr : rows,
                                         row_factor, column_factor};
   cuda::teams("adafactor", all_rows, width, cuda::DirectionSquares<T, A>{direction, row_sums});
   cuda::teams("adafactor", 1, all_rows, cuda::SumAll{all_rows, row_sums, totals});
   if (s.relative) sum_of_squares(device, n, static_cast<const T*>(x), totals + 1);
-  cuda::each("adafactor", n,
-             cuda::ClippedStep<T, A>{direction, s, static_cast<double>(n), totals, master, x});
+  cuda::each("adafactor", n, cuda::ClippedStep<T, A>{direction, s, static_cast<double>(n), totals, master, x});
 }
 
 #define CALM_ADAFACTOR(T, A) \

@@ -116,8 +116,8 @@ void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std
   cuda::teams("cross_entropy", 1, count, cuda::MeanLoss<R>{count, losses.data(), loss});
 }
 
-#define CALM_CROSS_ENTROPY(T, R)                                                                                      \
-  template void linear_cross_entropy<T, R>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const Index*,   \
+#define CALM_CROSS_ENTROPY(T, R)                                                                                    \
+  template void linear_cross_entropy<T, R>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const Index*, \
                                            const T*, const T*, R*, Accumulator<T>*, double, R*);
 CALM_CROSS_ENTROPY(float, float)
 CALM_CROSS_ENTROPY(double, double)

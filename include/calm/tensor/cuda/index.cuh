@@ -137,14 +137,14 @@ void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, 
                          cuda::KeepRows<T, U>{time, capacity, cols, position, end, fresh, rows}, fresh, rows);
 }
 
-#define CALM_INDEX(T)                                                                                                  \
-  template void take_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);                 \
-  template void put_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);                  \
-  template void pick_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);    \
-  template void scatter_rows<T>(Cuda, std::size_t, std::size_t, const Index*, const T*, T*);                           \
+#define CALM_INDEX(T)                                                                                               \
+  template void take_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);              \
+  template void put_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*);               \
+  template void pick_rows<T>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const T*, T*); \
+  template void scatter_rows<T>(Cuda, std::size_t, std::size_t, const Index*, const T*, T*);                        \
   CALM_KEEP_ROWS(T, T)
-#define CALM_KEEP_ROWS(T, U)                                                                                           \
-  template void keep_rows<T, U>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const Index*,  \
+#define CALM_KEEP_ROWS(T, U)                                                                                          \
+  template void keep_rows<T, U>(Cuda, std::size_t, std::size_t, std::size_t, std::size_t, const Index*, const Index*, \
                                 const T*, U*);
 CALM_KEEP_ROWS(float, bf16)
 CALM_FOR_COMPUTE_TYPES(CALM_INDEX)

@@ -6,6 +6,8 @@
 
 #include "calm/tensor/storage.hpp"
 
+#ifdef CALM_CUDA
+
 namespace calm::kernel {
 
 namespace detail {
@@ -88,8 +90,8 @@ struct FrozenMlp {
 
 /// As on the host, but that gate · x, up · x and what comes of them are all in T.
 template <class T>
-void packed_mlp(Cuda device, const FrozenMlp<T>& w, std::size_t rows, const Accumulator<T>* x, T* gate_kept,
-                T* up_kept, Accumulator<T>* y) {
+void packed_mlp(Cuda device, const FrozenMlp<T>& w, std::size_t rows, const Accumulator<T>* x, T* gate_kept, T* up_kept,
+                Accumulator<T>* y) {
   const std::size_t wide = rows * w.inner;
   const Storage<Cuda> memory((gate_kept ? 1 : 3) * wide * sizeof(T));
   T* const gated = static_cast<T*>(memory.data());
@@ -114,3 +116,5 @@ void packed_mlp_backward(Cuda device, const FrozenMlp<T>& w, std::size_t rows, c
 }
 
 }  // namespace calm::kernel
+
+#endif

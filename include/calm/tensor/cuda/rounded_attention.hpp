@@ -5,6 +5,8 @@
 
 #include "calm/tensor/cuda/packed.hpp"  // InType
 
+#ifdef CALM_CUDA
+
 namespace calm::kernel {
 
 /// As `attention` of bf16, whose operands these are once rounded; keys and values may be in bf16 already, as caches of
@@ -68,3 +70,5 @@ inline void attention_backward(Cuda device, const AttentionExtents& e, const Rou
 }
 
 }  // namespace calm::kernel
+
+#endif

@@ -11,12 +11,10 @@
 #include "calm/tensor/cpu/attention.hpp"
 #include "calm/tensor/cpu/attention_backward.hpp"
 #include "calm/tensor/cpu/attention_one.hpp"
+#include "calm/tensor/cuda/rounded_attention.hpp"
 #include "calm/tensor/ops/axes.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/var.hpp"
-#ifdef CALM_CUDA
-#include "calm/tensor/cuda/rounded_attention.hpp"
-#endif
 
 namespace calm {
 
@@ -267,8 +265,8 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
 /// softmax(scale · q·kᵀ - recency) · v over the keys that `mask` allows; a query that sees none gets zeros.
 ///
 /// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
-/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. Keys and
-/// values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
+/// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. Keys
+/// and values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
 ///
 /// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
 /// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).

@@ -48,6 +48,10 @@ struct Statistics<false, X> {
 /// x with other elements.
 template <class X, class T>
 using WithElements = typename TensorOn<T, typename X::device, typename ListOf<X>::type>::type;
+/// What elements a norm keeps its input with: `Kept` if that is said, and the host's kernel is there to write them.
+template <class X, class Kept>
+using KeptElements =
+    std::conditional_t<std::is_void_v<Kept> || !std::is_same_v<typename X::device, Cpu>, typename X::value_type, Kept>;
 
 template <class X, class W, bool NeedX, bool NeedW, class Kept = X>
 struct RmsNormNode {
@@ -185,8 +189,7 @@ auto rms_norm(const X& x, const W& weight, double eps) {
   static_assert(Normalizable<X, W>,
                 "calm::rms_norm: the weight must have the last axis of x alone, and its element type and device");
   if constexpr (Normalizable<X, W>) {
-    constexpr bool as_it_is = std::is_void_v<Kept> || !std::is_same_v<typename ValueOf<X>::device, Cpu>;
-    using Elements = std::conditional_t<as_it_is, typename ValueOf<X>::value_type, Kept>;
+    using Elements = detail::KeptElements<ValueOf<X>, Kept>;
     constexpr double offset = Meaning == NormScale::one_plus_weight ? 1 : 0;
     return detail::rms_normalized<X, ValueOf<W>, is_var<W>, Elements>(
         x, value(x).data(), value(weight), slot_of(weight), tape_of(x, weight), offset, eps);
@@ -201,7 +204,7 @@ auto add_rms_norm(const X& x, const Y& y, const W& weight, double eps) {
                       "one element type and device");
   if constexpr (fits) {
     return detail::summed_and_normalized("add_rms_norm", x, y, [&]<class S>(const S& sum, const auto& read) {
-      using Elements = std::conditional_t<std::is_void_v<Kept>, typename ValueOf<S>::value_type, Kept>;
+      using Elements = detail::KeptElements<ValueOf<S>, Kept>;
       return detail::rms_normalized<S, ValueOf<W>, is_var<W>, Elements>(
           sum, read, value(weight), slot_of(weight), tape_of(sum, weight),
           Meaning == NormScale::one_plus_weight ? 1.0 : 0.0, eps);

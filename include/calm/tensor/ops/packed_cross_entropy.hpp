@@ -18,7 +18,8 @@ namespace calm {
 /// x: [..., Hidden], weight: [Vocab, Hidden], targets: [...] -> [One]. Throws `Error` if a target is outside the
 /// vocabulary, or if none counts.
 template <Operand X, PackedMatrix W, class... Lead>
-auto linear_cross_entropy(const X& x, const W& weight, const Tensor<Index, typename ValueOf<X>::device, Lead...>& targets, double softcap = 0) {
+auto linear_cross_entropy(const X& x, const W& weight,
+                          const Tensor<Index, typename ValueOf<X>::device, Lead...>& targets, double softcap = 0) {
   using In = ValueOf<X>;
   using Weight = typename W::tensor_type;
   using T = typename In::value_type;

@@ -39,8 +39,8 @@ struct PackedMlpNode {
 
 /// down · (act(gate · x) * (up · x)).   x: [..., Hidden], gate, up: [Inner, Hidden], down: [Hidden, Inner] -> [..., Hidden]
 ///
-/// On the host the result has the bits of `linear`, the gated activation and `linear` in turn. Of what lies between, only gate · x
-/// and up · x are kept for the backward pass, in the type in which the weights are.
+/// On the host the result has the bits of `linear`, the gated activation and `linear` in turn. Of what lies between,
+/// only gate · x and up · x are kept for the backward pass, in the type in which the weights are.
 template <Operand X, PackedMatrix Up, PackedMatrix Down>
 auto packed_mlp(const X& x, kernel::Activation kind, const Up& gate, const Up& up, const Down& down) {
   using In = ValueOf<X>;
