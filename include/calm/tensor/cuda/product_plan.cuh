@@ -75,12 +75,12 @@ struct Plan {
     const auto order = [](kernel::Op op) { return op == kernel::Op::none ? CUBLAS_OP_N : CUBLAS_OP_T; };
     const cublasOperation_t first_op = order(p.op_b), second_op = order(p.op_a);
     check(cublasLtMatmulDescCreate(&product, p.compute, p.scale), what);
-    set(CUBLASLT_MATMUL_DESC_TRANSA, first_op, what);
-    set(CUBLASLT_MATMUL_DESC_TRANSB, second_op, what);
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue, what);
+    set(p, CUBLASLT_MATMUL_DESC_TRANSA, first_op);
+    set(p, CUBLASLT_MATMUL_DESC_TRANSB, second_op);
+    set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue);
     // What is proposed depends on how these are aligned, and nothing is read there.
     const auto* const nowhere = reinterpret_cast<const void*>(std::uintptr_t{p.alignment});
-    attach(p, nowhere, nowhere, what);
+    attach(p, nowhere, nowhere);
     const auto layout = [&](cublasLtMatrixLayout_t& l, cudaDataType_t type, std::size_t rows, std::size_t columns,
                             std::size_t stride) {
       check(cublasLtMatrixLayoutCreate(&l, type, columns, rows, static_cast<std::int64_t>(stride)), what);
@@ -94,17 +94,18 @@ struct Plan {
   Plan& operator=(const Plan&) = delete;
 
   /// Says where the vector and the matrix of the epilogue are: a bias or its gradient, and GELU's operand.
-  void attach(const Product& p, const void* vector, const void* matrix, const std::string& what) const {
+  void attach(const Product& p, const void* vector, const void* matrix) const {
     const bool has_vector = p.epilogue & (CUBLASLT_EPILOGUE_BIAS | CUBLASLT_EPILOGUE_BGRADA | CUBLASLT_EPILOGUE_BGRADB);
-    if (has_vector || p.does(CUBLASLT_EPILOGUE_DGELU_BGRAD)) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector, what);
+    if (has_vector || p.does(CUBLASLT_EPILOGUE_DGELU_BGRAD)) set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
     if (!p.does(CUBLASLT_EPILOGUE_GELU_AUX) && !p.does(CUBLASLT_EPILOGUE_DGELU)) return;
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, matrix, what);
-    set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(p.n), what);
+    set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, matrix);
+    set(p, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, static_cast<std::int64_t>(p.n));
   }
 
  private:
-  void set(cublasLtMatmulDescAttributes_t attribute, const auto& value, const std::string& what) const {
-    check(cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof(value)), what);
+  void set(const Product& p, cublasLtMatmulDescAttributes_t attribute, const auto& value) const {
+    const cublasStatus_t status = cublasLtMatmulDescSetAttribute(product, attribute, &value, sizeof(value));
+    if (status != CUBLAS_STATUS_SUCCESS) check(status, p.text());
   }
   void propose(const Product& p, const std::string& what) {
     cublasLtMatmulPreference_t preference = nullptr;

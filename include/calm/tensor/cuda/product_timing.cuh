@@ -60,8 +60,7 @@ struct Multiplication {
   const R* read;
 
   cublasStatus_t run(const Plan& plan, const Algorithm& algorithm, R* to, R* second) const {
-    plan.attach(p, p.does(CUBLASLT_EPILOGUE_BIAS) ? read : second, p.does(CUBLASLT_EPILOGUE_GELU) ? second : read,
-                p.text());
+    plan.attach(p, p.does(CUBLASLT_EPILOGUE_BIAS) ? read : second, p.does(CUBLASLT_EPILOGUE_GELU) ? second : read);
     Context& context = Context::get();
     const A beta = p.accumulate ? A(1) : A(0);
     return cublasLtMatmul(context.blas, plan.product, &alpha, b, plan.first, a, plan.second, &beta, c, plan.result, to,

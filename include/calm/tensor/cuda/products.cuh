@@ -29,7 +29,8 @@ bool multiply(const Product& p, A alpha, const T* a, const T* b, R* c, const R* 
       plan.others.clear();
     }
   }
-  check(m.run(plan, plan.algorithm, c, second), p.text());
+  if (const auto status = m.run(plan, plan.algorithm, c, second); status != CUBLAS_STATUS_SUCCESS) [[unlikely]]
+    check(status, p.text());
   Context& context = Context::get();
   ++context.launches;
   if (context.profile) context.mark(p.text());
