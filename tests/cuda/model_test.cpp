@@ -134,6 +134,9 @@ void check(std::size_t checkpoint_every = 0, double scale = 20) {
   const auto host = make<Model<T, Cpu>>(seed()), again = make<Model<T, Cpu>>(seed());
   const auto gpu = make<Model<T, Cuda>>(seed());
   gpu->anchor.checkpoint_every = checkpoint_every;
+  const auto& mlp = gpu->anchor.layers[0].mlp;
+  if constexpr (!PackedMatrix<decltype(mlp.up_proj.weight())>)
+    REQUIRE(stands_behind(mlp.up_proj.weight(), mlp.gate_proj.weight()));
   const auto a = step(*host), b = step(*gpu);
   INFO("seed " << seed());
   REQUIRE(b.loss == Approx(a.loss).epsilon(scale / 2 * tolerance<T>));
