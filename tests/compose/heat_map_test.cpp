@@ -110,8 +110,8 @@ struct TwoHeads {
   static constexpr std::size_t extent = 2;
 };
 /// Two texts of three tokens; weights by number, the sink's 0.9.
-AttentionWeights<float, Cpu, TwoHeads> numbered() {
-  AttentionWeights<float, Cpu, TwoHeads> w;
+AttentionWeights<float, TwoHeads> numbered() {
+  AttentionWeights<float, TwoHeads> w;
   w.keys = decltype(w.keys)(Shape<Batch, TwoHeads, Time, Source>(2, 3, 3));
   for (std::size_t i = 0; i < w.keys.size(); ++i) w.keys.mutable_data()[i] = static_cast<float>(i + 1) / 1000;
   w.nothing = decltype(w.nothing)::full(Shape<Batch, TwoHeads, Time>(2, 3), 0.9f);

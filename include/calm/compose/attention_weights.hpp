@@ -18,17 +18,17 @@
 namespace calm {
 
 /// Attention weights of one bridge. Of a query that sees a key, those of all keys and of nothing add up to 1.
-template <class T, class Device, class Head>
+template <class T, class Head>
 struct AttentionWeights {
-  Tensor<T, Device, Batch, Head, Time, Source> keys;  ///< 0 where a key is not seen
-  Tensor<T, Device, Batch, Head, Time> nothing;       ///< what goes to the sink; 0 where there is none
+  Tensor<T, Cpu, Batch, Head, Time, Source> keys;  ///< 0 where a key is not seen
+  Tensor<T, Cpu, Batch, Head, Time> nothing;       ///< what goes to the sink; 0 where there is none
   bool has_sink = false;
 };
 
 namespace detail {
 
-template <class Bridge, class T, class Device>
-using WeightsOf = AttentionWeights<Accumulator<T>, Device, typename Bridge::Head>;
+template <class Bridge, class T>
+using WeightsOf = AttentionWeights<Accumulator<T>, typename Bridge::Head>;
 
 /// Scores of the keys in `bounds` become weights; what the sink gets of them is returned.
 template <class A>
@@ -44,30 +44,30 @@ A weigh(A* scores, const kernel::detail::KeyBounds& bounds, const A* sink) {
 
 }  // namespace detail
 
-/// The weights with which `bridge` reads `source` for state h, [Batch, Head, Time, Source], by plain arithmetic from
-/// its own queries and keys: weights · values is what `Bridge::write` makes its result of.
+/// The weights with which `bridge` reads `source` for state h, [Batch, Head, Time, Source], by plain arithmetic on the
+/// host from its own queries and keys: weights · values is what `Bridge::write` makes its result of.
 ///
 /// h: [Batch, Time, Hidden<Anchor>]; source: [Batch, Source, Hidden<Augment>], or an array of layers to be mixed.
 template <class Bridge, Operand H, class From, class Device>
 auto bridge_attention(const Bridge& bridge, const H& h, const From& source, const KeyIntervals<Device>& seen) {
-  static_assert(std::is_same_v<Device, Cpu>,
-                "calm::attention_weights: the scores are computed on the host; load the models on calm::Cpu");
   static_assert(requires { Bridge::config; },
                 "calm::bridge_attention: the attention of a bridge of your own is not known; only of those with a "
                 "BridgeConfig");
   using T = typename ValueOf<H>::value_type;
   using A = Accumulator<T>;
-  using Weights = detail::WeightsOf<Bridge, T, Device>;
+  using Weights = detail::WeightsOf<Bridge, T>;
   constexpr std::size_t heads = Bridge::Head::extent, width = Bridge::Width::extent;
   constexpr std::size_t key_heads = Bridge::KeyHead::extent, group = heads / key_heads;
-  const auto q = value(bridge.queries(h));
-  const auto k = value(bridge.keys_and_values(source).first);
+  const auto q = on_host(value(bridge.queries(h)));
+  const auto k = on_host(value(bridge.keys_and_values(source).first));
   const std::size_t batch = q.extent(0), time = q.extent(1), keys = k.extent(1);
   const detail::AttentionForm<T, heads> form(Bridge::options(), width);
   const auto rule = form.rule(seen);
   Weights w{decltype(Weights::keys)::zeros(Shape<Batch, typename Bridge::Head, Time, Source>(batch, time, keys)),
             decltype(Weights::nothing)::zeros(Shape<Batch, typename Bridge::Head, Time>(batch, time)),
             Bridge::config.sink};
+  Tensor<T, Cpu, typename Bridge::Head> sinks;
+  if constexpr (Bridge::config.sink) sinks = on_host(bridge.sink.value());
   for (std::size_t row = 0; row < batch * heads * time; ++row) {
     const std::size_t t = row % time, head = row / time % heads, b = row / time / heads;
     const auto bounds = kernel::detail::bounds_of(rule, keys, b * time + t);
@@ -85,7 +85,7 @@ auto bridge_attention(const Bridge& bridge, const H& h, const From& source, cons
       scores[j] = sum * rule.scale - form.slope[head] * std::abs(static_cast<A>(bounds.center) - static_cast<A>(place));
     }
     if constexpr (Bridge::config.sink) {
-      const A sink = static_cast<A>(bridge.sink.value()[head]);
+      const A sink = static_cast<A>(sinks[head]);
       w.nothing.mutable_data()[row] = detail::weigh(scores, bounds, &sink);
     } else {
       detail::weigh<A>(scores, bounds, nullptr);
@@ -138,7 +138,7 @@ template <std::size_t B = 0, Direction Way = Direction::forward, class Model>
 auto attention_weights(const Model& model, std::size_t link, const nn::Tokens<typename Model::device>& tokens,
                        const nn::Layout<typename Model::device>& layout) {
   using Bridge = typename detail::BridgeTowards<typename Model::template branch_type<B>, Way>::type;
-  using Weights = detail::WeightsOf<Bridge, typename Model::value_type, typename Model::device>;
+  using Weights = detail::WeightsOf<Bridge, typename Model::value_type>;
   std::optional<Weights> found;
   model.observed_states(tokens, layout, [&](auto i) {
     if constexpr (i == B)

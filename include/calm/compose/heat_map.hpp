@@ -217,8 +217,8 @@ inline std::string heat_map_svg(std::span<const HeatMapPanel> panels, std::span<
 
 /// A picture of the attention of one link to one text of a batch: rows are the tokens that read, columns those that are
 /// read and, where there is a sink, nothing. Labels are the tokens' texts, from `options.first_query` and `first_key`.
-template <class T, class Device, class Head>
-std::string heat_map_svg(const AttentionWeights<T, Device, Head>& weights, std::span<const std::string> rows,
+template <class T, class Head>
+std::string heat_map_svg(const AttentionWeights<T, Head>& weights, std::span<const std::string> rows,
                          std::span<const std::string> columns, const std::string& title,
                          const HeatMapOptions& options = {}) {
   const std::size_t time = weights.keys.extent(2), keys = weights.keys.extent(3);

@@ -104,9 +104,9 @@ template <class Bridge, Operand H, class Device>
 std::vector<double> gate_values(const Bridge& bridge, const H& h, const nn::Layout<Device>& layout) {
   std::vector<double> values;
   if constexpr (Bridge::config.gate == BridgeGate::sigmoid) {
-    values = means_over_tokens(value(sigmoid(bridge.gate(bridge.query_input(h)))), layout);
+    values = means_over_tokens(on_host(value(sigmoid(bridge.gate(bridge.query_input(h))))), layout);
   } else if constexpr (Bridge::gated) {
-    const auto factors = value(tanh(bridge.gate()));
+    const auto factors = on_host(value(tanh(bridge.gate())));
     for (std::size_t i = 0; i < factors.size(); ++i) values.push_back(as_double(factors[i]));
   }
   return values;
@@ -118,8 +118,8 @@ double sink_share(const Bridge& bridge, const H& h, const From& source, const Ke
                   const nn::Layout<Device>& layout) {
   constexpr std::size_t heads = Bridge::Head::extent;
   const auto [k, v] = bridge.keys_and_values(source);
-  const auto lse = value(attention_with_lse(bridge.queries(h), k, v, seen, Bridge::options()).second);
-  const auto& sink = bridge.sink.value();
+  const auto lse = on_host(value(attention_with_lse(bridge.queries(h), k, v, seen, Bridge::options()).second));
+  const auto sink = on_host(bridge.sink.value());
   return mean_over_tokens(layout, [&](std::size_t row) {
     double sum = 0;
     for (std::size_t i = 0; i < heads; ++i) {
@@ -144,7 +144,7 @@ struct LinkObserver {
     look(back[k], bridge, h, source, seen, f);
   }
   void shared(std::size_t i, const auto& weight) const {
-    links[i].share = mean_of(means_over_tokens(value(weight), *layout));
+    links[i].share = mean_of(means_over_tokens(on_host(value(weight)), *layout));
   }
 
  private:
@@ -152,9 +152,10 @@ struct LinkObserver {
   void look(LinkReport& report, const Bridge& bridge, const auto& h, const auto& source, const auto& seen,
             const auto& f) const {
     constexpr std::size_t width = LastAxisOf<ValueOf<decltype(h)>>::extent;
+    const auto added = on_host(value(f)), state = on_host(value(h));
     report.strength = mean_over_tokens(*layout, [&](std::size_t row) {
-      const double more = norm_of(value(f).data() + row * width, width);
-      return more == 0 ? 0 : more / norm_of(value(h).data() + row * width, width);
+      const double more = norm_of(added.data() + row * width, width);
+      return more == 0 ? 0 : more / norm_of(state.data() + row * width, width);
     });
     if constexpr (requires { Bridge::config; }) {
       report.gate = gate_values(bridge, h, *layout);
@@ -169,7 +170,7 @@ std::vector<Moved> moved_from(Bridge& start, Bridge& bridge) {
   std::vector<Moved> moved;
   std::vector<std::vector<double>> before;
   nn::for_each_trainable(start, [&](const std::string& path, auto& p) {
-    const auto& x = p.value();
+    const auto x = on_host(p.value());
     moved.push_back({path, 0, norm_of(x.data(), x.size())});
     before.emplace_back();
     for (std::size_t i = 0; i < x.size(); ++i) before.back().push_back(as_double(x[i]));
@@ -177,7 +178,8 @@ std::vector<Moved> moved_from(Bridge& start, Bridge& bridge) {
   std::size_t n = 0;
   nn::for_each_trainable(bridge, [&](const std::string&, auto& p) {
     auto& difference = before[n];
-    for (std::size_t i = 0; i < difference.size(); ++i) difference[i] -= as_double(p.value()[i]);
+    const auto x = on_host(p.value());
+    for (std::size_t i = 0; i < difference.size(); ++i) difference[i] -= as_double(x[i]);
     moved[n++].distance = norm_of(difference.data(), difference.size());
   });
   return moved;
@@ -213,12 +215,10 @@ std::vector<LinkReport> reports_at_rest(Model& model, std::uint64_t seed) {
 /// Runs `model` over whole texts and reports what each link does there, and how far its bridge is from the start that
 /// `initialise_bridges(seed)` gave it.
 ///
-/// tokens: [Batch, Time]. Of a user's own bridge and of grafts, gate and sink are not known.
+/// tokens: [Batch, Time]. States are looked at on the host, wherever the pass runs. Of a user's own bridge and of grafts, gate and sink are not known.
 template <class Model>
 Inspection inspect(Model& model, const nn::Tokens<typename Model::device>& tokens,
                    const nn::Layout<typename Model::device>& layout, std::uint64_t seed = 0) {
-  static_assert(std::is_same_v<typename Model::device, Cpu>,
-                "calm::inspect: states are looked at on the host; load the models on calm::Cpu");
   using Device = typename Model::device;
   Inspection all{detail::reports_at_rest(model, seed)};
   model.observed_states(tokens, layout, [&](auto b) {
