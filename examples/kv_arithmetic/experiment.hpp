@@ -29,7 +29,7 @@ struct Row {
   std::string model;
   Scores scores;
   std::size_t trainable_parameters = 0;
-  double seconds = 0;  ///< of one processor in training, 0 where nothing was trained now
+  double seconds = 0;  ///< of one processor (or the GPU) in training, 0 where nothing was trained now
   Scores deviation{};  ///< standard deviation over seeds, 0 for one seed
 };
 
@@ -160,7 +160,7 @@ class Experiment {
       calm::io::load_frozen(*found.model, base_file(from));
       calm::nn::initialise_trainable(*found.model, {.seed = settings_.seed});
     }
-    using Base = calm::nn::Transformer<typename Model::spec, float, calm::Cpu>;
+    using Base = calm::nn::Transformer<typename Model::spec, float, Device>;
     const std::string digest = calm::io::weights_sha256(*base<Base>(from));
     const auto is_of_base = [&] {
       const auto metadata = calm::io::SafetensorsFile::open(file).metadata();
@@ -208,10 +208,10 @@ class Experiment {
   /// others.
   template <class Model>
   static void forget_unseen(Model& anchor) {
-    auto table = anchor.embed_tokens.value().clone();
+    auto table = calm::on_host(anchor.embed_tokens.value()).clone();
     const std::size_t width = table.extent(1), first = static_cast<std::size_t>(S::filler) * width;
     std::fill(table.mutable_data() + first, table.mutable_data() + table.size(), 0.0f);
-    anchor.embed_tokens.assign(table);
+    anchor.embed_tokens.assign(calm::move_to<Device>(table));
   }
 
   /// Trains, and returns the seconds of a processor that all steps take.
@@ -219,7 +219,7 @@ class Experiment {
   double run(const std::string& name, Model& model, const Training& how, const Stream& stream) {
     const std::string checkpoint = result_file(name) + ".checkpoint";
     const ProgressLine line;
-    const double begin = thread_seconds();
+    const double begin = seconds_used();
     std::size_t done = 0;  // in this call: an interrupted run goes on from its checkpoint
     const auto result = calm::train::fit(model, stream,
                                          {.steps = how.steps,
@@ -242,7 +242,7 @@ class Experiment {
     }
     std::filesystem::remove_all(checkpoint);
     const auto share = static_cast<double>(done) / static_cast<double>(how.steps);
-    return done > 0 ? (thread_seconds() - begin) / share : 0;
+    return done > 0 ? (seconds_used() - begin) / share : 0;
   }
 
   Settings settings_;

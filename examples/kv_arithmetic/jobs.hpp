@@ -1,7 +1,5 @@
-/// \file  Training runs side by side, one thread to each.
+/// \file  Training runs side by side, one thread to each; on a GPU one after another.
 #pragma once
-
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,14 +13,9 @@
 #include <omp.h>
 #endif
 
-namespace kv {
+#include "device.hpp"
 
-/// What the calling thread has had of a processor, in seconds: what else runs on the machine hardly changes it.
-inline double thread_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
+namespace kv {
 
 /// Runs jobs on all cores, one thread to each: these models are too small to share a product among cores, and what a
 /// run gives does not depend on how many there are. The first failure stops what has not begun, and is thrown at the
@@ -46,7 +39,8 @@ inline void run_jobs(const std::vector<std::function<void()>>& jobs) {
     }
   };
   std::vector<std::thread> threads;
-  for (unsigned t = 0; t < std::max(1u, std::thread::hardware_concurrency()); ++t) threads.emplace_back(work);
+  const unsigned count = one_job_at_a_time ? 1 : std::max(1u, std::thread::hardware_concurrency());
+  for (unsigned t = 0; t < count; ++t) threads.emplace_back(work);
   for (auto& t : threads) t.join();
   if (failure) std::rethrow_exception(failure);
 }

@@ -7,6 +7,7 @@
 #include <calm/compose/compose.hpp>
 #include <calm/nn/transformer.hpp>
 
+#include "device.hpp"
 #include "task.hpp"
 
 namespace kv {
@@ -41,9 +42,9 @@ struct AugmentSpec {
 };
 
 template <class S, class Mode = calm::Frozen>
-using Anchor = calm::nn::Transformer<AnchorSpec<S>, float, calm::Cpu, Mode>;
+using Anchor = calm::nn::Transformer<AnchorSpec<S>, float, Device, Mode>;
 template <class S, class Mode = calm::Frozen>
-using Augment = calm::nn::Transformer<AugmentSpec<S>, float, calm::Cpu, Mode>;
+using Augment = calm::nn::Transformer<AugmentSpec<S>, float, Device, Mode>;
 
 /// The augment's last state into the anchor's first block.
 using Links = calm::LayerMap<calm::Link<2, 0>>;

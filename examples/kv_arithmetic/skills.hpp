@@ -23,8 +23,8 @@ double perplexity_on(const Model& model, Stream stream, std::size_t count) {
   std::size_t tokens = 0;
   for (std::size_t done = 0; done < count; done += batch) {
     for (std::size_t j = 0; j < batch; ++j) stream((std::uint64_t{1} << 40) + done + j, examples[j]);
-    const auto b = calm::train::collate<calm::Cpu>(examples);
-    const auto logits = calm::value(model.logits(b.tokens, b.layout));
+    const auto b = calm::train::collate<Device>(examples);
+    const auto logits = calm::on_host(calm::value(model.logits(b.tokens, b.layout)));
     const std::size_t vocab = logits.extent(2);
     for (std::size_t i = 0; i < b.targets.size(); ++i) {
       if (b.targets[i] == calm::ignored_target) continue;

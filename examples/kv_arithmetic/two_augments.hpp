@@ -74,9 +74,9 @@ bool order_changes_nothing(const Experiment<S>& experiment, const Two<S>& model)
   auto stream = two_streams<S>(experiment.book(), experiment.settings().seed);
   std::vector<Example> texts(64);
   for (std::size_t i = 0; i < texts.size(); ++i) stream(i, texts[i]);
-  const auto batch = calm::train::collate<calm::Cpu>(texts);
-  const auto a = calm::value(model.logits(batch.tokens, batch.layout));
-  const auto b = calm::value(swapped->logits(batch.tokens, batch.layout));
+  const auto batch = calm::train::collate<Device>(texts);
+  const auto a = calm::on_host(calm::value(model.logits(batch.tokens, batch.layout)));
+  const auto b = calm::on_host(calm::value(swapped->logits(batch.tokens, batch.layout)));
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
