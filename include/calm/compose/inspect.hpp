@@ -215,7 +215,8 @@ std::vector<LinkReport> reports_at_rest(Model& model, std::uint64_t seed) {
 /// Runs `model` over whole texts and reports what each link does there, and how far its bridge is from the start that
 /// `initialise_bridges(seed)` gave it.
 ///
-/// tokens: [Batch, Time]. States are looked at on the host, wherever the pass runs. Of a user's own bridge and of grafts, gate and sink are not known.
+/// tokens: [Batch, Time]. States are looked at on the host, wherever the pass runs. Of a user's own bridge and of
+/// grafts, gate and sink are not known.
 template <class Model>
 Inspection inspect(Model& model, const nn::Tokens<typename Model::device>& tokens,
                    const nn::Layout<typename Model::device>& layout, std::uint64_t seed = 0) {

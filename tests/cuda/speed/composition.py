@@ -9,7 +9,8 @@ attention is scaled_dot_product_attention, each block is compiled by torch.compi
 and AdamW is fused. Two things are left out, in PyTorch's favour: the bridges' sinks, and exact copies of their
 parameters in fp32. The cross-entropy is taken in chunks whose logits are computed again in the backward pass where the
 whole would not fit. Decoding has caches of fixed size, the bridges' projections folded, and a step recorded as a CUDA
-graph, of operations that torch.compile has fused or of those that PyTorch runs itself. `--tiny` is a small composition, for a machine without a GPU.
+graph, of operations that torch.compile has fused or of those that PyTorch runs itself. `--tiny` is a small
+composition, for a machine without a GPU.
 """
 
 import json
@@ -167,7 +168,7 @@ class Composition(torch.nn.Module):
 
     @torch.no_grad()
     def step(self, ids, at):
-        """The most likely token behind `ids`, [1, 1], which stands at place `at`, [1]; both then are the next step's."""
+        """The most likely token behind `ids`, [1, 1], at place `at`, [1]; both then are the next step's."""
         table, seen = [t.index_select(0, at) for t in self.table], (self.places <= at)[None, None, None]
         a, x = F.embedding(ids, self.augment.embed) * 25.25, F.embedding(ids, self.anchor.embed) * 45.25
         states = []
