@@ -1,75 +1,18 @@
 /// \file  Host kernels for activations, alone and as gates.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 
 #include "calm/tensor/arguments.hpp"
-#include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/memory.hpp"  // fill
 #include "calm/tensor/cpu/parallel.hpp"
-#include "calm/tensor/cpu/sum.hpp"  // with_before
+#include "calm/tensor/cpu/rows.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
 
 namespace detail {
-
-/// x · sigmoid(x)
-struct Silu {
-  template <class A>
-  static A value(A x) {
-    return x * sigmoid(x);
-  }
-  template <class A>
-  static A slope(A x) {
-    const A s = sigmoid(x);
-    return s + x * s * (1 - s);
-  }
-};
-
-/// x · Φ(x), Φ the normal distribution; by erfc, which keeps its digits where Φ is small
-struct Gelu {
-  template <class A>
-  static A below(A x) {
-    return A(0.5) * std::erfc(x * A(-0.70710678118654752));
-  }
-  template <class A>
-  static A value(A x) {
-    return x * below(x);
-  }
-  template <class A>
-  static A slope(A x) {
-    return below(x) + x * A(0.39894228040143268) * fast_exp(A(-0.5) * x * x);
-  }
-};
-
-/// x/2 · (1 + tanh u) = x · sigmoid(2u), u = sqrt(2/π) · (x + 0.044715 x³)
-struct GeluTanh {
-  template <class A>
-  static A gate(A x) {
-    return sigmoid(A(1.5957691216057308) * (x + A(0.044715) * x * x * x));
-  }
-  template <class A>
-  static A value(A x) {
-    return x * gate(x);
-  }
-  template <class A>
-  static A slope(A x) {
-    const A s = gate(x);
-    return s + x * s * (1 - s) * A(1.5957691216057308) * (1 + A(0.134145) * x * x);
-  }
-};
-
-template <class F>
-void with_activation(Activation kind, const F& f) {
-  switch (kind) {
-    case Activation::silu: return f(Silu{});
-    case Activation::gelu: return f(Gelu{});
-    case Activation::gelu_tanh: return f(GeluTanh{});
-  }
-}
 
 /// Calls f(i) for i in [0, n), cut among threads.
 template <class F>
@@ -79,75 +22,74 @@ void each(std::size_t n, const F& f) {
   });
 }
 
+/// y = act(gate) · up; `up` null: 1. Keeps both operands where there is room (not null).
+template <class A, class T, class Y>
+void gate_rows(Activation kind, std::size_t n, const T* gate, const T* up, Y* gate_kept, Y* up_kept, Y* y) {
+  parallel_ranges(n, 1 << 13, [=](std::size_t i, std::size_t end) {
+    with_row_kernels([&](auto set) {
+      set.template gate<A>(kind, end - i, gate + i, behind(up, i), behind(gate_kept, i), behind(up_kept, i), y + i);
+    });
+  });
+}
+
+/// dgate = act'(gate) · up · dy, dup = act(gate) · dy, added to what stands there if `add`; `up`, dgate and dup may be
+/// null, and dy may be dgate or dup.
+template <class A, class T, class Y>
+void gate_rows_backward(Activation kind, std::size_t n, const T* gate, const T* up, const Y* dy, bool add, T* dgate,
+                        T* dup) {
+  parallel_ranges(n, 1 << 13, [=](std::size_t i, std::size_t end) {
+    with_row_kernels([&](auto set) {
+      set.template gate_backward<A>(kind, end - i, gate + i, behind(up, i), dy + i, add, behind(dgate, i),
+                                    behind(dup, i));
+    });
+  });
+}
+
 }  // namespace detail
 
 /// y = act(x)
 template <class T>
 void activate(Cpu, Activation kind, std::size_t n, const T* x, T* y) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) { y[i] = static_cast<T>(act.value(A(x[i]))); });
-  });
+  detail::gate_rows<Accumulator<T>, T, T>(kind, n, x, nullptr, nullptr, nullptr, y);
 }
 
 /// dx = act'(x) · dy (+ dx if `add`); dx may be dy
 template <class T>
 void activate_backward(Cpu, Activation kind, std::size_t n, const T* x, const T* dy, T* dx, bool add = true) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::with_before<A>(add, [=](auto before) {
-      detail::each(n, [=](std::size_t i) { dx[i] = static_cast<T>(before(dx[i]) + act.slope(A(x[i])) * A(dy[i])); });
-    });
-  });
+  detail::gate_rows_backward<Accumulator<T>, T>(kind, n, x, nullptr, dy, add, dx, nullptr);
 }
 
 /// y = act(gate) · up
 template <class T>
 void gate(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, T* y) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) { y[i] = static_cast<T>(act.value(A(gate[i])) * A(up[i])); });
-  });
+  detail::gate_rows<Accumulator<T>, T, T>(kind, n, gate, up, nullptr, nullptr, y);
 }
 
 /// dgate += act'(gate) · up · dy
 template <class T>
 void gate_backward(Cpu, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) {
-      dgate[i] = static_cast<T>(A(dgate[i]) + act.slope(A(gate[i])) * A(up[i]) * A(dy[i]));
-    });
-  });
+  detail::gate_rows_backward<Accumulator<T>, T>(kind, n, gate, up, dy, true, dgate, nullptr);
 }
 
 /// Both of the above and below in one pass; each is added to what stands there, or written.
 template <class T>
 void gate_backward(Cpu device, Activation kind, std::size_t n, const T* gate, const T* up, const T* dy, T* dgate,
                    bool adds_gate, T* dup, bool adds_up) {
-  using A = Accumulator<T>;
   const bool add = adds_gate || adds_up;
   if (add && !adds_gate) fill(device, n, T{}, dgate);
   if (add && !adds_up) fill(device, n, T{}, dup);
-  detail::with_activation(kind, [=](auto act) {
-    detail::with_before<A>(add, [=](auto before) {
-      detail::each(n, [=](std::size_t i) {
-        const A g = A(gate[i]), d = A(dy[i]);
-        dgate[i] = static_cast<T>(before(dgate[i]) + act.slope(g) * A(up[i]) * d);
-        dup[i] = static_cast<T>(before(dup[i]) + act.value(g) * d);  // which may be one operand, so in this order
-      });
-    });
-  });
+  detail::gate_rows_backward<Accumulator<T>, T>(kind, n, gate, up, dy, add, dgate, dup);
 }
 
 /// y = act(gate) · up, where each row of `both` is one of `cols` gates and `cols` numbers to be gated
 template <class T>
 void gate_pairs(Cpu, Activation kind, std::size_t rows, std::size_t cols, const T* both, T* y) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(rows * cols, [=](std::size_t i) {
-      const T* gate = both + i + i / cols * cols;
-      y[i] = static_cast<T>(act.value(A(gate[0])) * A(gate[cols]));
+  parallel_ranges(rows, (1 << 13) / (cols + 1) + 1, [=](std::size_t begin, std::size_t end) {
+    detail::with_row_kernels([&](auto set) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const T* const gate = both + 2 * r * cols;
+        set.template gate<Accumulator<T>, T, T>(kind, cols, gate, gate + cols, nullptr, nullptr, y + r * cols);
+      }
     });
   });
 }
@@ -156,13 +98,14 @@ void gate_pairs(Cpu, Activation kind, std::size_t rows, std::size_t cols, const 
 template <class T>
 void gate_pairs_backward(Cpu, Activation kind, std::size_t rows, std::size_t cols, const T* both, const T* dy,
                          T* dboth) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(rows * cols, [=](std::size_t i) {
-      const std::size_t at = i + i / cols * cols;
-      const A gate = A(both[at]), up = A(both[at + cols]);
-      dboth[at] = static_cast<T>(act.slope(gate) * up * A(dy[i]));
-      dboth[at + cols] = static_cast<T>(act.value(gate) * A(dy[i]));
+  parallel_ranges(rows, (1 << 13) / (cols + 1) + 1, [=](std::size_t begin, std::size_t end) {
+    detail::with_row_kernels([&](auto set) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const T* const gate = both + 2 * r * cols;
+        T* const dgate = dboth + 2 * r * cols;
+        set.template gate_backward<Accumulator<T>>(kind, cols, gate, gate + cols, dy + r * cols, false, dgate,
+                                                   dgate + cols);
+      }
     });
   });
 }
@@ -170,10 +113,7 @@ void gate_pairs_backward(Cpu, Activation kind, std::size_t rows, std::size_t col
 /// dup += act(gate) · dy
 template <class T>
 void gate_backward_up(Cpu, Activation kind, std::size_t n, const T* gate, const T* dy, T* dup) {
-  using A = Accumulator<T>;
-  detail::with_activation(kind, [=](auto act) {
-    detail::each(n, [=](std::size_t i) { dup[i] = static_cast<T>(A(dup[i]) + act.value(A(gate[i])) * A(dy[i])); });
-  });
+  detail::gate_rows_backward<Accumulator<T>, T>(kind, n, gate, nullptr, dy, true, nullptr, dup);
 }
 
 }  // namespace calm::kernel

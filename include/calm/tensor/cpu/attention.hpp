@@ -113,8 +113,10 @@ void attend_tile(const AttentionRule<A>& rule, BlockProduct<W, A> multiply, cons
   const bool scored = !only_scaled(rule) || !w.keys.tiles[tile].whole(j0);
   for (std::size_t r = 0; scored && r < query_tile; ++r)
     score_block(rule, head, bounds[r], j0, range.own[r], w.s + r * key_block);
-  for (std::size_t r = 0; r < query_tile; ++r)
-    weigh(scored ? A(1) : rule.scale, w.columns, w.s + r * key_block, w.soft[row + r], w.acc + (row + r) * w.columns);
+  with_softmax_kernels([&](auto softmax) {
+    softmax.weigh(query_tile, scored ? A(1) : rule.scale, w.columns, w.s, w.soft + row, w.acc + row * w.columns,
+                  w.columns);
+  });
   if constexpr (!std::is_same_v<A, W>) pack_rows(query_tile, key_block, key_block, w.s, w.p, p_row);
   const std::size_t first = range.all.lo / numbers_in<W>, last = words_of<W>(range.all.hi);
   multiply(query_tile, w.columns, last - first, {w.p + first, p_row, 1}, w.v + first * w.columns, w.columns,

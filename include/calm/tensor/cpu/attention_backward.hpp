@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
-#include "calm/tensor/cpu/few_rows.hpp"
 #include "calm/tensor/cpu/math.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 
@@ -83,36 +82,23 @@ struct BackwardRoom {
   }
 };
 
-/// The probabilities s of a query, from its scores still to be multiplied by `scale`, and the gradients dp of their
-/// products, from those of what it reads. `steep`: how fast each score grows; null: by `scale`.
-template <class A>
-[[gnu::always_inline]] inline void rebuild_row(A scale, const A* steep, A lse, A delta, A* s, A* dp) {
-  using L = Lanes<A>;
-  using V = typename L::type;
-  for (std::size_t j = 0; j < key_block; j += L::count) {
-    const V p = exp_of_lanes<A>(L::load(s + j) * scale - lse);
-    L::store(p, s + j);
-    L::store(p * (L::load(dp + j) - delta) * (steep ? L::load(steep + j) : V{} + scale), dp + j);
-  }
-}
-
-/// The same for a tile, in which each query sees what `range` says; others' are 0.
+/// `rebuild` of a tile, in which each query sees what `range` says; others' are 0.
 template <class A>
 void rebuild_rows(const AttentionRule<A>& rule, std::size_t head, const QueryKeys& keys, std::size_t tile,
                   std::size_t j0, const TileRange& range, const A* lse, const A* delta, A* s, A* dp) {
-  if (only_scaled(rule) && keys.tiles[tile].whole(j0)) {
-    for (std::size_t r = 0; r < query_tile; ++r)
-      rebuild_row<A>(rule.scale, nullptr, lse[r], delta[r], s + r * key_block, dp + r * key_block);
-    return;
-  }
-  for (std::size_t r = 0; r < query_tile; ++r) {
-    A steep[key_block] = {};
-    const BlockRange& own = range.own[r];
-    score_block(rule, head, keys.bounds[tile * query_tile + r], j0, own, s + r * key_block, steep);
-    fill_outside(own, dp + r * key_block, A(0));
-    rebuild_row<A>(A(1), steep, own.empty() ? A(0) : lse[r], own.empty() ? A(0) : delta[r], s + r * key_block,
-                   dp + r * key_block);
-  }
+  with_softmax_kernels([&](auto softmax) {
+    if (only_scaled(rule) && keys.tiles[tile].whole(j0))
+      return softmax.template rebuild<A>(query_tile, rule.scale, nullptr, lse, delta, s, dp);
+    for (std::size_t r = 0; r < query_tile; ++r, s += key_block, dp += key_block) {
+      A steep[key_block] = {};
+      const A none = 0;
+      const BlockRange& own = range.own[r];
+      score_block(rule, head, keys.bounds[tile * query_tile + r], j0, own, s, steep);
+      fill_outside(own, dp, A(0));
+      softmax.template rebuild<A>(1, A(1), steep, own.empty() ? &none : lse + r, own.empty() ? &none : delta + r, s,
+                                  dp);
+    }
+  });
 }
 
 /// Tile `tile` of queries, the i-th of their block, against the block of keys at j0: probabilities and gradients of
@@ -182,22 +168,10 @@ void backward_block(const AttentionRule<A>& rule, BlockProduct<W, A> multiply, c
 /// to[i, c] += from[i, c], of which there are `columns` in a row
 template <class T, class A>
 void add_gradients(std::size_t rows, std::size_t width, const A* from, std::size_t columns, T* to, std::size_t stride) {
-  for (std::size_t i = 0; i < rows; ++i) {
-    for (std::size_t c = 0; c < width; ++c)
-      to[i * stride + c] = static_cast<T>(A(to[i * stride + c]) + from[i * columns + c]);
-  }
-}
-
-/// Σ x[i] · y[i]
-template <class A, class T>
-A dot_of(std::size_t n, const T* x, const T* y) {
-  using L = Lanes<A>;
-  typename L::type sum{};
-  std::size_t i = 0;
-  for (; i + L::count <= n; i += L::count) sum += load_lanes<A>(x + i) * load_lanes<A>(y + i);
-  A total = across<L::count / 2>(sum, [](const auto& a, const auto& b) -> typename L::type { return a + b; })[0];
-  for (; i < n; ++i) total += A(x[i]) * A(y[i]);
-  return total;
+  with_row_kernels([=](auto set) {
+    for (std::size_t i = 0; i < rows; ++i)
+      set.template add<A>(width, to + i * stride, A(1), from + i * columns, to + i * stride);
+  });
 }
 
 /// Packs queries [i0, i0 + n) of all heads of an item, and sums up out · d_out of each.
@@ -222,7 +196,7 @@ void pack_queries(const AttentionExtents& e, const AttentionGradients<T>& x, con
     std::fill_n(side.dq, w.queries * w.columns, A(0));
     for (std::size_t i = 0; i < n; ++i) {
       const T *const out = x.out + at + i * stride, *const d_out = x.d_out + at + i * stride;
-      side.delta[i] = dot_of<A>(width, out, d_out);
+      side.delta[i] = with_row_kernels([=](auto set) { return set.template dot<A>(width, out, d_out); });
       if (x.d_lse) side.delta[i] -= A(x.d_lse[(at + i * stride) / width]);
     }
   }

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "calm/tensor/cpu/attention.hpp"
-#include "calm/tensor/cpu/few_rows.hpp"
 
 namespace calm::kernel {
 
@@ -26,43 +25,24 @@ struct PartOfKeys {
   A* lse;  ///< [heads, parts]: the log of what it divides by; -∞ without keys
 };
 
-/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns. The values of the next block are fetched.
-template <std::size_t Rows, std::size_t Vectors, class A, class C>
-[[gnu::always_inline]] inline void add_columns(std::size_t keys, const A* s, const C* v, std::size_t stride, A* y,
-                                               std::size_t y_row) {
-  using L = Lanes<A>;
-  [&]<std::size_t... R, std::size_t... J>(std::index_sequence<R...>, std::index_sequence<J...>) {
-    typename L::type sum[Rows][Vectors];
-    const auto load_row = [&](std::size_t r) { ((sum[r][J] = L::load(y + r * y_row + J * L::count)), ...); };
-    (load_row(R), ...);
-    for (std::size_t j = 0; j < keys; ++j) {
-      const auto* const next = reinterpret_cast<const char*>(v + (j + key_block) * stride);
-      for (std::size_t i = 0; i < Vectors * L::count * sizeof(C); i += 64) __builtin_prefetch(next + i);
-      const typename L::type value[] = {load_lanes<A>(v + j * stride + J * L::count)...};
-      const auto add_row = [&](std::size_t r) {
-        const A weight = s[r * key_block + j];
-        ((sum[r][J] += weight * value[J]), ...);
-      };
-      (add_row(R), ...);
-    }
-    const auto store_row = [&](std::size_t r) { (L::store(sum[r][J], y + r * y_row + J * L::count), ...); };
-    (store_row(R), ...);
-  }(std::make_index_sequence<Rows>{}, std::make_index_sequence<Vectors>{});
-}
+/// Up to so many queries are scored together.
+inline constexpr std::size_t rows_in_tile = 4;
 
-template <std::size_t Rows, class A, class C>
-void add_values(std::size_t keys, std::size_t width, const A* s, const C* v, std::size_t stride, A* y,
-                std::size_t y_row) {
-  constexpr std::size_t lanes = Lanes<A>::count, wide = vectors_in_tile * lanes;
-  std::size_t c = 0;
-  for (; c + wide <= width; c += wide) add_columns<Rows, vectors_in_tile>(keys, s, v + c, stride, y + c, y_row);
-  for (; c + lanes <= width; c += lanes) add_columns<Rows, 1>(keys, s, v + c, stride, y + c, y_row);
-  for (; c < width; ++c) {
-    for (std::size_t r = 0; r < Rows; ++r) {
-      for (std::size_t j = 0; j < keys; ++j)
-        y[r * y_row + c] += s[r * key_block + j] * static_cast<A>(v[j * stride + c]);
-    }
-  }
+}  // namespace detail
+
+}  // namespace calm::kernel
+
+#define CALM_KERNELS "calm/tensor/cpu/one_query_kernels.hpp"
+#include "calm/tensor/cpu/each_set.hpp"
+
+namespace calm::kernel {
+
+namespace detail {
+
+/// f(one), `one` being a `OneQuery`.
+template <class F>
+void with_one_query_kernels(const F& f) {
+  with_instructions<native::OneQuery, avx2::OneQuery, avx512::OneQuery>(f);
 }
 
 /// The queries q [Rows, width] of a few heads that share a key head, from `head` on, against keys [first, last) of text
@@ -86,11 +66,10 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
       const std::size_t at = (b * e.keys + j0) * stride + head / (e.heads / e.kv_heads) * width;
       A s[Rows * key_block];
       multiply(Rows, range.hi, width, q, k + at, stride, s, key_block);
-      for (std::size_t r = 0; r < Rows; ++r) {
-        score_block(rule, head + r, keys, j0, range, s + r * key_block);
-        weigh(A(1), width, s + r * key_block, soft[r], result.y + r * row);
-      }
-      add_values<Rows>(range.hi, width, s, v + at, stride, result.y, row);
+      for (std::size_t r = 0; r < Rows; ++r) score_block(rule, head + r, keys, j0, range, s + r * key_block);
+      with_softmax_kernels([&](auto softmax) { softmax.weigh(Rows, A(1), width, s, soft, result.y, row); });
+      with_one_query_kernels(
+          [&](auto one) { one.template add_values<Rows>(range.hi, width, s, v + at, stride, result.y, row); });
     }
   }
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -105,7 +84,8 @@ template <class F>
 void with_rows(std::size_t n, const F& f) {
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     ((n == I + 1 ? f(std::integral_constant<std::size_t, I + 1>{}) : void()), ...);
-  }(std::make_index_sequence<rows_in_tile>{});
+  }
+  (std::make_index_sequence<rows_in_tile>{});
 }
 
 /// One softmax over all parts of one head, and a sink (null: none). Returns the log of what it divides by.

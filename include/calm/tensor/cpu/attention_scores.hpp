@@ -64,40 +64,30 @@ template <class A>
 struct RunningSoftmax {
   /// Scores may be larger than `top` by so much before all is related to another: each time costs, and e^8 is small.
   static constexpr A slack = 8;
-  A top = -std::numeric_limits<A>::infinity(), sum[Lanes<A>::count] = {};
+  static constexpr std::size_t lanes = 64 / sizeof(A);  // of the widest registers
+  A top = -std::numeric_limits<A>::infinity(), sum[lanes] = {};
 
   A total() const {
-    return across<Lanes<A>::count / 2>(
-        Lanes<A>::load(sum), [](const auto& x, const auto& y) -> typename Lanes<A>::type { return x + y; })[0];
+    A sums[lanes];
+    std::copy_n(sum, lanes, sums);
+    for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+      for (std::size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    return sums[0];
   }
 };
 
-/// Turns the scores s [key_block] of one query, still to be multiplied by `scale`, into weights, those of -∞ into 0, and
-/// adds them up; what was weighed before, acc [width], shrinks where one of them is much larger.
-template <class A>
-[[gnu::always_inline]] inline void weigh(A scale, std::size_t width, A* s, RunningSoftmax<A>& soft, A* acc) {
-  using L = Lanes<A>;
-  using V = typename L::type;
-  V most = L::load(s) * scale;
-  for (std::size_t j = L::count; j < key_block; j += L::count) {
-    const V more = L::load(s + j) * scale;
-    most = more > most ? more : most;
-  }
-  const A high = across<L::count / 2>(most, [](const V& x, const V& y) -> V { return y > x ? y : x; })[0];
-  V sum = L::load(soft.sum);
-  if (high > soft.top + RunningSoftmax<A>::slack) {
-    const A shrink = fast_exp(soft.top - high);
-    soft.top = high;
-    sum *= shrink;
-    for (std::size_t c = 0; c < width; ++c) acc[c] *= shrink;
-  }
-  const A top = std::max(soft.top, std::numeric_limits<A>::lowest());  // where nothing was seen yet, -∞ less it is -∞
-  for (std::size_t j = 0; j < key_block; j += L::count) {
-    const V weight = exp_of_lanes<A>(L::load(s + j) * scale - top);
-    L::store(weight, s + j);
-    sum += weight;
-  }
-  L::store(sum, soft.sum);
+}  // namespace calm::kernel::detail
+
+#define CALM_KERNELS "calm/tensor/cpu/softmax_kernels.hpp"
+#include "calm/tensor/cpu/each_set.hpp"
+
+namespace calm::kernel::detail {
+
+/// f(softmax), `softmax` being a `Softmax`.
+template <class F>
+void with_softmax_kernels(const F& f) {
+  with_instructions<native::Softmax, avx2::Softmax, avx512::Softmax>(f);
 }
 
 }  // namespace calm::kernel::detail

@@ -1,10 +1,10 @@
 /// \file  Products of two blocks of words that lie in the nearest cache, in registers. Included by `tile.hpp` once for
 /// each instruction set; hence no `#pragma once`.
-#ifndef CALM_TILES
+#ifndef CALM_SET
 #include "calm/tensor/cpu/tiles.hpp"
 #else
 
-namespace calm::kernel::CALM_TILES {
+namespace calm::kernel::CALM_SET {
 
 inline constexpr std::size_t block_tile_rows = registers == 32 ? 8 : 4;  // by two registers: 16 sums, or 8
 
@@ -58,6 +58,6 @@ void multiply_block(std::size_t rows, std::size_t cols, std::size_t depth, detai
   }
 }
 
-}  // namespace calm::kernel::CALM_TILES
+}  // namespace calm::kernel::CALM_SET
 
 #endif

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <type_traits>
 
-#include "calm/tensor/cpu/lanes.hpp"  // vector_bytes
 #include "calm/tensor/cpu/parallel.hpp"
+#include "calm/tensor/cpu/rows.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
 
@@ -16,21 +16,9 @@ namespace calm::kernel {
 
 namespace detail {
 
-/// y[i] = x[i], rounded to nearest even; written out, since compilers leave it number by number at -O2.
+/// y[i] = x[i], rounded to nearest even
 inline void store_row(std::size_t n, const float* x, bf16* y) {
-  typedef std::uint32_t Whole __attribute__((vector_size(vector_bytes)));
-  typedef std::uint16_t Half __attribute__((vector_size(vector_bytes / 2)));
-  constexpr std::size_t count = vector_bytes / sizeof(float);
-  const std::size_t whole = n / count * count;
-  for (std::size_t i = 0; i < whole; i += count) {
-    Whole u;
-    std::memcpy(&u, x + i, sizeof(u));
-    const Whole is_nan = (Whole)((u & 0x7fffffffu) > 0x7f800000u);
-    const Whole rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16, quiet = (u >> 16) | 0x40u;
-    const Half half = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Half);
-    std::memcpy(static_cast<void*>(y + i), &half, sizeof(half));
-  }
-  for (std::size_t i = whole; i < n; ++i) y[i] = bf16(x[i]);
+  with_row_kernels([=](auto set) { set.cast(n, x, y); });
 }
 
 /// The same where nothing is rounded.

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
-#include "calm/tensor/cpu/math.hpp"
+#include "calm/tensor/cpu/rows.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
@@ -22,7 +22,7 @@ void cross_entropy(Cpu, std::size_t rows, std::size_t cols, const Index* target,
       const auto t = static_cast<std::size_t>(target[r]);
       const A top = detail::largest(cols, x);
       const A wanted = x[t] - top;
-      const A sum = detail::sum_of<A>(cols, [=](std::size_t c) { return x[c] = fast_exp(x[c] - top); });
+      const A sum = detail::with_row_kernels([=](auto set) { return set.exponentials(cols, top, x); });
       loss[r] = std::log(static_cast<double>(sum)) - static_cast<double>(wanted);
       if (gradient) {
         const A by = factor / sum;

@@ -1,10 +1,10 @@
 /// \file  Dot products of a few rows with many, all as they are stored, in registers. Included by `tile.hpp` once for
 /// each instruction set; hence no `#pragma once`.
-#ifndef CALM_TILES
+#ifndef CALM_SET
 #include "calm/tensor/cpu/tiles.hpp"
 #else
 
-namespace calm::kernel::CALM_TILES {
+namespace calm::kernel::CALM_SET {
 
 /// In lane i: the sum of two of a's lanes, i and the one that differs in bit `D`, or of b's where i has that bit.
 template <std::size_t D, class V, std::size_t... I>
@@ -76,6 +76,6 @@ void dot_rows(std::size_t rows, std::size_t columns, std::size_t width, const Nu
   }
 }
 
-}  // namespace calm::kernel::CALM_TILES
+}  // namespace calm::kernel::CALM_SET
 
 #endif

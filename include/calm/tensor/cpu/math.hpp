@@ -11,8 +11,6 @@
 #include <immintrin.h>
 #endif
 
-#include "calm/tensor/cpu/lanes.hpp"  // Lanes
-
 namespace calm::kernel {
 
 /// e^x in float: 2^n · p(r) with |r| <= ln2/2 and a degree-6 polynomial; relative error below 2.5e-7 (tests/tensor/cpu
@@ -33,30 +31,6 @@ namespace calm::kernel {
                               (static_cast<std::uint32_t>(static_cast<std::int32_t>(n)) << 23));
 }
 [[gnu::always_inline]] inline double fast_exp(double x) { return std::exp(x); }
-
-/// e^x of every lane for x <= 88, by the polynomial of `fast_exp`; exactly 0 below -87. The number that the exponent is
-/// rounded to stands in the last bits of its sum with 1.5 · 2^23.
-template <class A>
-[[gnu::always_inline]] inline typename detail::Lanes<A>::type exp_of_lanes(const typename detail::Lanes<A>::type& x) {
-  using V = typename detail::Lanes<A>::type;
-  if constexpr (std::is_same_v<A, float>) {
-    typedef std::int32_t Whole __attribute__((vector_size(sizeof(V))));
-    const Whole whole = (Whole)(x * 1.44269504f + 12582912.0f) - 0x4b400000;
-    const V n = __builtin_convertvector(whole, V);
-    const V r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
-    V p = r * (1.0f / 720) + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    return x < V{} - 87.0f ? V{} : (V)((Whole)p + (whole << 23));
-  } else {
-    V y;
-    for (std::size_t i = 0; i < detail::Lanes<A>::count; ++i) y[i] = fast_exp(x[i]);
-    return y;
-  }
-}
 
 /// 1 / (1 + e^-x)
 template <class A>

@@ -1,25 +1,13 @@
-/// \file  Products of a few rows with a panel, in registers. `tiles.hpp` includes this once for each instruction set,
-/// CALM_TILES being the set's namespace and CALM_TILE_BYTES the width of its registers; hence no `#pragma once`.
-#ifndef CALM_TILES
+/// \file  Products of a few rows with a panel, in registers. `tiles.hpp` has this included once for each instruction set;
+/// hence no `#pragma once`.
+#ifndef CALM_SET
 #include "calm/tensor/cpu/tiles.hpp"
 #else
 
-namespace calm::kernel::CALM_TILES {
+namespace calm::kernel::CALM_SET {
 
-inline constexpr std::size_t register_bytes = CALM_TILE_BYTES;
-#if defined(__aarch64__)
-inline constexpr std::size_t registers = 32;
-#else
-inline constexpr std::size_t registers = register_bytes == 64 ? 32 : 16;
-#endif
 inline constexpr std::size_t most_rows = registers == 32 ? 12 : register_bytes == 32 ? 6 : 4;  // of a tile
 inline constexpr std::size_t ahead = 32;  // rows of a panel between what is read and what is fetched
-
-template <class Sum>
-struct Register {
-  typedef Sum type __attribute__((vector_size(register_bytes)));
-  static constexpr std::size_t count = register_bytes / sizeof(Sum);
-};
 
 /// sum += left · right, one product for each number.
 template <class T>
@@ -35,7 +23,6 @@ struct WidenedPairs {
   using word = Pair;
   using sum = float;
   using V = Register<float>::type;
-  typedef std::uint32_t Bits __attribute__((vector_size(register_bytes)));
   [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
     const Bits l = (Bits)left, r = (Bits)right;
     s += (V)(l << 16) * (V)(r << 16);
@@ -43,7 +30,7 @@ struct WidenedPairs {
   }
 };
 
-#if CALM_TILE_BYTES == 64 || defined(__aarch64__)
+#if CALM_SET_BYTES == 64 || defined(__aarch64__)
 /// The same by the processor's own instruction (AVX512_BF16, FEAT_BF16), written out so that it compiles without a flag.
 struct DotPairs : WidenedPairs {
   [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
@@ -54,6 +41,8 @@ struct DotPairs : WidenedPairs {
 #endif
   }
 };
+#else
+using DotPairs = WidenedPairs;
 #endif
 
 // One register each: GCC keeps what is copied as a whole array in memory.
@@ -70,18 +59,17 @@ template <class V>
 template <class V, class T>
 [[gnu::always_inline]] inline void spread(V& to, const T* from) {
   if constexpr (sizeof(T) == 4) {
-    typedef std::uint32_t Bits __attribute__((vector_size(register_bytes)));
     std::uint32_t bits;
     std::memcpy(&bits, from, sizeof(bits));
     to = (V)(Bits{} | bits);
   } else {
-    typedef std::uint64_t Bits __attribute__((vector_size(register_bytes)));
+    typedef std::uint64_t Wide __attribute__((vector_size(register_bytes)));
     std::uint64_t bits;
     std::memcpy(&bits, from, sizeof(bits));
-    to = (V)(Bits{} | bits);
+    to = (V)(Wide{} | bits);
   }
 #if defined(__x86_64__)
-#if CALM_TILE_BYTES == 64
+#if CALM_SET_BYTES == 64
   asm("" : "+v"(to));
 #else
   asm("" : "+x"(to));
@@ -227,15 +215,20 @@ void multiply_panels(std::size_t rows, std::size_t cols, std::size_t depth, cons
   }
 }
 
-}  // namespace calm::kernel::CALM_TILES
+}  // namespace calm::kernel::CALM_SET
 
 #include "calm/tensor/cpu/block_tile.hpp"
 #include "calm/tensor/cpu/dot_tile.hpp"
 
-namespace calm::kernel::CALM_TILES {
+namespace calm::kernel::CALM_SET {
 
 /// The products that this instruction set has, by the rule of their words.
-struct Set {
+struct Products {
+  using Dots = DotPairs;
+  using Widened = WidenedPairs;
+  template <class T>
+  using Numbers = Plain<T>;
+
   template <class Rule>
   static auto panels(Rule) {
     return &multiply_panels<Rule>;
@@ -250,6 +243,6 @@ struct Set {
   }
 };
 
-}  // namespace calm::kernel::CALM_TILES
+}  // namespace calm::kernel::CALM_SET
 
 #endif

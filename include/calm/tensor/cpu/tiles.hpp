@@ -8,11 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
-
-#include "calm/tensor/cpu/lanes.hpp"  // vector_bytes
+#include "calm/tensor/cpu/lanes.hpp"
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
@@ -66,55 +62,8 @@ using RowProducts = void (*)(std::size_t rows, std::size_t columns, std::size_t 
 
 }  // namespace calm::kernel
 
-// The instruction set that the program is compiled for, and those beyond it that processors may have.
-#define CALM_TILES native
-#if defined(__AVX512F__)
-#define CALM_TILE_BYTES 64
-#elif defined(__AVX2__) && defined(__FMA__)
-#define CALM_TILE_BYTES 32
-#else
-#define CALM_TILE_BYTES 16
-#endif
-#include "calm/tensor/cpu/tile.hpp"
-#undef CALM_TILES
-#undef CALM_TILE_BYTES
-
-#if defined(__x86_64__) && !defined(__AVX512F__)
-#define CALM_TILES avx512
-#define CALM_TILE_BYTES 64
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
-#endif
-#include "calm/tensor/cpu/tile.hpp"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef CALM_TILES
-#undef CALM_TILE_BYTES
-#if !defined(__AVX2__) || !defined(__FMA__)
-#define CALM_TILES avx2
-#define CALM_TILE_BYTES 32
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#include "calm/tensor/cpu/tile.hpp"
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef CALM_TILES
-#undef CALM_TILE_BYTES
-#endif
-#endif
+#define CALM_KERNELS "calm/tensor/cpu/tile.hpp"
+#include "calm/tensor/cpu/each_set.hpp"
 
 namespace calm::kernel {
 
@@ -122,38 +71,19 @@ namespace calm::kernel {
 template <class Word>
 using SumOf = std::conditional_t<std::is_same_v<Word, Pair>, float, Word>;
 
-#if defined(__x86_64__) && !defined(__AVX512F__)
-inline bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-}
-#endif
-
 /// `pick(set, rule)` for the instruction set, and the rule by which it multiplies words, that are this processor's
 /// fastest.
 template <class Word, class Pick>
 auto of_fastest(const Pick& pick) {
-  constexpr bool pairs = std::is_same_v<Word, Pair>;
-#if defined(__AVX512F__)
-  if constexpr (pairs) {
-    if (__builtin_cpu_supports("avx512bf16")) return pick(native::Set{}, native::DotPairs{});
-  }
-#elif defined(__x86_64__)
-  if constexpr (pairs) {
-    if (__builtin_cpu_supports("avx512bf16")) return pick(avx512::Set{}, avx512::DotPairs{});
-  }
-  if (has_avx512())
-    return pick(avx512::Set{}, std::conditional_t<pairs, avx512::WidenedPairs, avx512::Plain<SumOf<Word>>>{});
-#if !defined(__AVX2__) || !defined(__FMA__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return pick(avx2::Set{}, std::conditional_t<pairs, avx2::WidenedPairs, avx2::Plain<SumOf<Word>>>{});
-#endif
-#elif defined(__aarch64__) && defined(__linux__)
-  if constexpr (pairs) {
-    if (getauxval(AT_HWCAP2) & HWCAP2_BF16) return pick(native::Set{}, native::DotPairs{});
-  }
-#endif
-  return pick(native::Set{}, std::conditional_t<pairs, native::WidenedPairs, native::Plain<SumOf<Word>>>{});
+  return with_instructions<native::Products, avx2::Products, avx512::Products>([&](auto set) {
+    using Set = decltype(set);
+    if constexpr (std::is_same_v<Word, Pair>) {
+      return instructions() == Instructions::bf16 ? pick(set, typename Set::Dots{})
+                                                  : pick(set, typename Set::Widened{});
+    } else {
+      return pick(set, typename Set::template Numbers<Word>{});
+    }
+  });
 }
 
 template <class Word>

@@ -1,0 +1,156 @@
+/// \file  Rows of numbers, a register at a time. `rows.hpp` has this included once for each instruction set; hence no
+/// `#pragma once`.
+#ifndef CALM_SET
+#include "calm/tensor/cpu/rows.hpp"
+#else
+
+namespace calm::kernel::CALM_SET {
+
+/// act(x) and act'(x). silu: x · sigmoid(x). gelu: x · Φ(x), Φ the normal distribution, by erfc, which keeps its digits
+/// where Φ is small. gelu_tanh: x/2 · (1 + tanh u) = x · sigmoid(2u), u = sqrt(2/π) · (x + 0.044715 x³).
+template <class A>
+[[gnu::always_inline]] inline void activate(Activation kind, const RegisterOf<A>& x, RegisterOf<A>& value,
+                                            RegisterOf<A>& slope) {
+  using V = RegisterOf<A>;
+  if (kind == Activation::gelu) {
+    V below;
+    for (std::size_t i = 0; i < Register<A>::count; ++i) below[i] = A(0.5) * std::erfc(x[i] * A(-0.70710678118654752));
+    value = x * below;
+    slope = below + x * A(0.39894228040143268) * exp_of<A>(A(-0.5) * x * x);
+    return;
+  }
+  V inner = x, steep = V{} + A(1);
+  if (kind == Activation::gelu_tanh) {
+    inner = A(1.5957691216057308) * (x + A(0.044715) * x * x * x);
+    steep = A(1.5957691216057308) * (A(1) + A(0.134145) * x * x);
+  }
+  const V s = sigmoid_of<A>(inner);
+  value = x * s;
+  slope = s + value * (A(1) - s) * steep;
+}
+
+/// What stands in a row behind its last whole register, with room for a register; null where there is no row.
+template <class T, std::size_t Count>
+struct Tail {
+  T numbers[Count] = {};
+  T* row = nullptr;
+
+  Tail(std::size_t n, const T* from) {
+    if (!from) return;
+    std::memcpy(static_cast<void*>(numbers), from, n * sizeof(T));
+    row = numbers;
+  }
+  void write(std::size_t n, T* to) const {
+    if (row) std::memcpy(static_cast<void*>(to), numbers, n * sizeof(T));
+  }
+};
+
+struct Rows {
+  /// y = x, rounded to nearest even where Y is narrower.
+  template <class A, class Y>
+  static void cast(std::size_t n, const A* x, Y* y) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) store_as<A>(Register<A>::load(x + i), y + i);
+    if (i == n) return;
+    const Tail<A, count> from(n - i, x + i);
+    Tail<Y, count> to(n - i, y + i);
+    cast(count, from.row, to.row);
+    to.write(n - i, y + i);
+  }
+
+  /// z = x + factor · y
+  template <class A, class T, class Y>
+  static void add(std::size_t n, const T* x, A factor, const Y* y, T* z) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) store_as<A>(load_as<A>(x + i) + factor * load_as<A>(y + i), z + i);
+    for (; i < n; ++i) z[i] = static_cast<T>(A(x[i]) + factor * A(y[i]));
+  }
+
+  /// Σ x · y
+  template <class A, class T>
+  static A dot(std::size_t n, const T* x, const T* y) {
+    constexpr std::size_t count = Register<A>::count;
+    RegisterOf<A> sum{};
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) sum += load_as<A>(x + i) * load_as<A>(y + i);
+    A total = sum_across<A>(sum);
+    for (; i < n; ++i) total += A(x[i]) * A(y[i]);
+    return total;
+  }
+
+  /// y = act(x) · up; `up` null: 1. Keeps both operands where there is room (not null).
+  template <class A, class T, class Y>
+  static void gate(Activation kind, std::size_t n, const T* x, const T* up, Y* x_kept, Y* up_kept, Y* y) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) {
+      RegisterOf<A> g = load_as<A>(x + i), u = RegisterOf<A>{} + A(1), value, slope;
+      if (up) u = load_as<A>(up + i);
+      if (x_kept) store_as<A>(g, x_kept + i), store_as<A>(u, up_kept + i);
+      activate<A>(kind, g, value, slope);
+      store_as<A>(value * u, y + i);
+    }
+    if (i == n) return;
+    const std::size_t rest = n - i;
+    const Tail<T, count> g(rest, x + i), u(rest, detail::behind(up, i));
+    Tail<Y, count> g_kept(rest, detail::behind(x_kept, i)), u_kept(rest, detail::behind(up_kept, i)), to(rest, y + i);
+    gate<A, T, Y>(kind, count, g.row, u.row, g_kept.row, u_kept.row, to.row);
+    g_kept.write(rest, detail::behind(x_kept, i)), u_kept.write(rest, detail::behind(up_kept, i)),
+        to.write(rest, y + i);
+  }
+
+  /// dx = act'(x) · up · dy, dup = act(x) · dy, added to what stands there if `add`; `up`, dx and dup may be null, and
+  /// dy may be dx or dup.
+  template <class A, class T, class Y>
+  static void gate_backward(Activation kind, std::size_t n, const T* x, const T* up, const Y* dy, bool add, T* dx,
+                            T* dup) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) {
+      RegisterOf<A> d = load_as<A>(dy + i), value, slope;
+      activate<A>(kind, load_as<A>(x + i), value, slope);
+      value *= d, slope *= d;
+      if (up) slope *= load_as<A>(up + i);
+      if (dx) store_as<A>(add ? load_as<A>(dx + i) + slope : slope, dx + i);
+      if (dup) store_as<A>(add ? load_as<A>(dup + i) + value : value, dup + i);  // which may be dx, so in this order
+    }
+    if (i == n) return;
+    const std::size_t rest = n - i;
+    const Tail<T, count> g(rest, x + i), u(rest, detail::behind(up, i));
+    const Tail<Y, count> d(rest, dy + i);
+    Tail<T, count> to_x(rest, detail::behind(dx, i)), to_up(rest, dup == dx ? nullptr : detail::behind(dup, i));
+    gate_backward<A, T, Y>(kind, count, g.row, u.row, d.row, add, to_x.row, dup == dx ? to_x.row : to_up.row);
+    to_x.write(rest, detail::behind(dx, i)), to_up.write(rest, detail::behind(dup, i));
+  }
+
+  /// x = e^(x - top); returns their sum. Interleaved sums are folded into a double every 1024 numbers, so that float loses
+  /// little.
+  template <class A>
+  static A exponentials(std::size_t n, A top, A* x) {
+    constexpr std::size_t count = Register<A>::count;
+    double total = 0;
+    std::size_t i = 0;
+    while (i + count <= n) {
+      const std::size_t last = std::min(n - count, i + 1024 - count);
+      RegisterOf<A> sum{};
+      for (; i <= last; i += count) {
+        const RegisterOf<A> y = exp_of<A>(Register<A>::load(x + i) - top);
+        Register<A>::store(y, x + i);
+        sum += y;
+      }
+      total += static_cast<double>(sum_across<A>(sum));
+    }
+    if (i == n) return static_cast<A>(total);
+    Tail<A, count> rest(n - i, x + i);
+    exponentials(count, top, rest.row);
+    rest.write(n - i, x + i);
+    for (; i < n; ++i) total += static_cast<double>(x[i]);
+    return static_cast<A>(total);
+  }
+};
+
+}  // namespace calm::kernel::CALM_SET
+
+#endif
