@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <tuple>
 #include <type_traits>
 
 #include "calm/nn/config.hpp"
@@ -55,9 +56,13 @@ struct SelfAttention {
   /// With a cache, the new keys and values are put there first, and queries see everything it holds of their text.
   template <Operand X>
   auto operator()(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache* cache = nullptr) const {
-    const auto q = rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(q_proj(x)), q_norm), turned);
-    const auto k = rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(k_proj(x)), k_norm), turned);
-    const auto v = split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(v_proj(x));
+    const auto [q, k, v] = std::apply(
+        [&](const auto& queries, const auto& keys, const auto& values) {
+          return std::tuple{rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(queries), q_norm), turned),
+                            rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(keys), k_norm), turned),
+                            split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)};
+        },
+        projected(x));
     if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
     if constexpr (is_var<decltype(k)>) {
@@ -84,6 +89,13 @@ struct SelfAttention {
   static constexpr AttentionOptions<Heads<S>::extent, RoundedBy<Mode>> options{
       .scale = S::config.query_scale, .softcap = S::config.attention_softcap};
 
+  template <class X>
+  auto projected(const X& x) const {
+    if constexpr (std::is_same_v<Device, Cpu> && PackedMatrix<decltype(q_proj.weight())> && !bias)
+      return linear(x, q_proj.weight(), k_proj.weight(), v_proj.weight());
+    else
+      return std::tuple{q_proj(x), k_proj(x), v_proj(x)};
+  }
   template <class X, class N>
   static auto normalised(const X& x, const N& norm) {
     if constexpr (normed)

@@ -1,5 +1,6 @@
 #include "calm/tensor/cpu/packed.hpp"
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <type_traits>
@@ -110,6 +111,24 @@ TEMPLATE_TEST_CASE("a gradient made in several pieces is that of each row alone"
     kernel::multiply_packed_transposed<T>(Cpu{}, 1, out, in, &dy[r * out], words.data(), false, one.data());
     CHECK(std::equal(&dx[r * in], &dx[r * in] + in, one.data()));
   }
+}
+
+TEMPLATE_TEST_CASE("products of one x are those of each weight alone, to the bit", "[packed]", float, bf16) {
+  using T = TestType;
+  const std::size_t in = GENERATE(7u, 576u, 1500u), rows = GENERATE(1u, 2u, 5u);
+  const std::size_t outs[] = {576, 40, 193};
+  const auto x = random_numbers<T>(rows * in, 2);
+  std::vector<std::vector<kernel::WordOf<T>>> words;
+  std::vector<std::vector<float>> found, expected;
+  for (const std::size_t out : outs) {
+    words.push_back(packed<T>(out, in, random_numbers<T>(out * in, out)));
+    found.emplace_back(rows * out, 7.0f);
+    expected.emplace_back(rows * out, 7.0f);
+    kernel::multiply_packed<T>(Cpu{}, rows, out, in, x.data(), words.back().data(), false, expected.back().data());
+  }
+  const auto side = [&](std::size_t i) { return kernel::PackedSide<T>{words[i].data(), outs[i], found[i].data()}; };
+  kernel::multiply_packed_each(Cpu{}, rows, in, x.data(), std::array{side(0), side(1), side(2)});
+  CHECK(found == expected);
 }
 
 #ifdef _OPENMP

@@ -1,6 +1,8 @@
 /// \file  Products with a weight that was packed once: it never changes, so no product packs it again.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "calm/tensor/cpu/blocked_product.hpp"
@@ -78,6 +80,46 @@ void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, con
                      bool add, Accumulator<T>* y) {
   blocked_product(fastest_product<WordOf<T>>(), rows, out, words_in<T>(in), detail::LeftRows<T, X>{x, in, in},
                   detail::PackedPanels<T>{packed, in}, add, y, out);
+}
+
+/// One of several products of the same x: y = x · Wᵀ.   W: [out, in] packed in T, y: [rows, out]
+template <class T>
+struct PackedSide {
+  const WordOf<T>* packed;
+  std::size_t out;
+  Accumulator<T>* y;
+};
+
+/// `multiply_packed` for each of several weights, to the bit. A row or two are multiplied with all in one parallel
+/// loop, since to begin and end one takes as long as to read 50 KB.
+template <class T, std::size_t N, class X>
+void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
+                          const std::array<PackedSide<T>, N>& sides) {
+  using Word = WordOf<T>;
+  if (rows > 2) {
+    for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, false, s.y);
+    return;
+  }
+  std::size_t panels = 0;
+  for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
+  const std::size_t depth = words_in<T>(in), grain = 1 + (std::size_t{1} << 14) / (panel_width * depth + 1);
+  constexpr std::size_t words = (2 + detail::rows_behind) * left_stride<Word>;
+  const Storage<Cpu> memory(parts_of(panels, grain) * words * sizeof(Word));
+  const auto multiply = fastest_product<Word>();
+  parallel_ranges(panels, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
+    Word* const block = static_cast<Word*>(memory.data()) + part * words;
+    std::size_t first = 0;  // panel of the side
+    for (const PackedSide<T>& s : sides) {
+      const std::size_t last = first + panels_in(s.out);
+      if (begin < last && end > first) {
+        const detail::Span cols{(std::max(begin, first) - first) * panel_width,
+                                std::min((std::min(end, last) - first) * panel_width, s.out)};
+        detail::product_part(multiply, detail::Span{0, rows}, cols, depth, detail::LeftRows<T, X>{x, in, in},
+                             detail::PackedPanels<T>{s.packed, in}, false, s.y, s.out, block, block);
+      }
+      first = last;
+    }
+  });
 }
 
 /// dx = dy · W (+ dx if `add`).   dy: [rows, out], W: [out, in] packed in T, dx: [rows, in]

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <type_traits>
 
@@ -41,8 +42,8 @@ void packed_mlp(Cpu device, const PackedMlp<T>& w, std::size_t rows, const Accum
   T* gated = static_cast<T*>(std::is_same_v<T, A> ? wide.data() : narrow.data());
   for (std::size_t r = 0; r < rows; r += detail::mlp_rows) {
     const std::size_t n = std::min(detail::mlp_rows, rows - r), at = r * w.inner;
-    multiply_packed<T>(device, n, w.inner, w.width, x + r * w.width, w.gate, false, gate);
-    multiply_packed<T>(device, n, w.inner, w.width, x + r * w.width, w.up, false, up);
+    const std::array<PackedSide<T>, 2> sides{{{w.gate, w.inner, gate}, {w.up, w.inner, up}}};
+    multiply_packed_each(device, n, w.width, x + r * w.width, sides);
     detail::gate_rows<A, A, T>(w.kind, n * w.inner, gate, up, detail::behind(gate_kept, at),
                                detail::behind(up_kept, at), gated);
     multiply_packed<T>(device, n, w.width, w.inner, gated, w.down, false, y + r * w.width);

@@ -9,8 +9,8 @@
 
 namespace calm::kernel::detail {
 
-/// A leader, who calls `run` as often as there is a loop, and others, who `serve` until they are dismissed. To begin and
-/// end a loop so costs two words that go from core to core, a fifth of what it costs OpenMP.
+/// A leader, who calls `run` as often as there is a loop, and others, who `serve` until they are dismissed. To begin
+/// and end a loop so takes two words that go from core to core, a fifth of what it takes OpenMP.
 class Team {
  public:
   /// The team that this thread leads and that waits for it; null while it is at work or if there is none.

@@ -1,7 +1,9 @@
-/// \file  Matrix product with a packed weight, and the gradient of its input.
+/// \file  Matrix products with packed weights, and the gradient of their input.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -26,6 +28,37 @@ struct PackedLinearNode {
   }
 };
 
+/// Whether x · Wᵀ can be; says why not.
+template <class In, class W>
+constexpr bool multiplies_packed() {
+  using Weight = typename W::tensor_type;
+  static_assert(same_kind<In, Weight>, "calm::linear: input and packed weight differ in device or element type");
+  constexpr bool fits = std::is_same_v<LastAxisOf<In>, AxisOf<Weight, 1>>;
+  static_assert(fits || !same_kind<In, Weight>,
+                "calm::linear: the last axis of the input is not the weight's input axis "
+                "(a projection is missing?)");
+  return fits && same_kind<In, Weight>;
+}
+
+/// Room for x · Wᵀ.
+template <class W, class In>
+auto packed_output(const In& x) {
+  using Out = WithLastAxis<In, AxisOf<typename W::tensor_type, 0>>;
+  return Out(Out::shape_type::from(x.shape().dynamic_extents()));
+}
+
+/// y, which is x · Wᵀ, as a variable if x is one.
+template <class X, class W, class Y>
+auto packed_result(const X& x, const W& w, Y y) {
+  if constexpr (is_var<X>) {
+    return record(tape_of(x), std::move(y), [&] {
+      return PackedLinearNode<ValueOf<X>, W>{w, slot_of(x), rows_of(value(x))};
+    });
+  } else {
+    return y;
+  }
+}
+
 }  // namespace detail
 
 /// y = x · Wᵀ.   x: [..., In], W: [Out, In] -> y: [..., Out]
@@ -34,23 +67,34 @@ struct PackedLinearNode {
 template <Operand X, PackedMatrix W>
 auto linear(const X& x, const W& w) {
   using In = ValueOf<X>;
-  using Weight = typename W::tensor_type;
-  static_assert(same_kind<In, Weight>, "calm::linear: input and packed weight differ in device or element type");
-  constexpr bool fits = std::is_same_v<LastAxisOf<In>, AxisOf<Weight, 1>>;
-  static_assert(fits || !same_kind<In, Weight>,
-                "calm::linear: the last axis of the input is not the weight's input axis "
-                "(a projection is missing?)");
-  if constexpr (fits && same_kind<In, Weight>) {
-    using Out = WithLastAxis<In, AxisOf<Weight, 0>>;
-    Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
-    const std::size_t rows = rows_of(value(x));
-    kernel::multiply_packed<typename W::stored_type>(typename In::device{}, rows, W::out, W::in, value(x).data(),
-                                                     w.data(), false, y.mutable_data());
-    if constexpr (is_var<X>) {
-      return record(tape_of(x), std::move(y), [&] { return detail::PackedLinearNode<In, W>{w, slot_of(x), rows}; });
-    } else {
-      return y;
-    }
+  if constexpr (detail::multiplies_packed<In, W>()) {
+    auto y = detail::packed_output<W>(value(x));
+    kernel::multiply_packed<typename W::stored_type>(typename In::device{}, rows_of(value(x)), W::out, W::in,
+                                                     value(x).data(), w.data(), false, y.mutable_data());
+    return detail::packed_result(x, w, std::move(y));
+  }
+}
+
+/// The same with each of several weights, as a tuple, to the bit. On the host.
+template <Operand X, PackedMatrix First, PackedMatrix... W>
+  requires(sizeof...(W) > 0)
+auto linear(const X& x, const First& first, const W&... w) {
+  using In = ValueOf<X>;
+  if constexpr (detail::multiplies_packed<In, First>() && (detail::multiplies_packed<In, W>() && ...)) {
+    using Side = kernel::PackedSide<typename First::stored_type>;
+    const auto side = [](const auto& weight, auto& y) { return Side{weight.data(), weight.out, y.mutable_data()}; };
+    auto results = std::tuple{detail::packed_output<First>(value(x)), detail::packed_output<W>(value(x))...};
+    const auto multiply = [&](auto&... y) {
+      kernel::multiply_packed_each(Cpu{}, rows_of(value(x)), First::in, value(x).data(),
+                                   [&](const auto&... weight) { return std::array{side(weight, y)...}; }(first, w...));
+    };
+    std::apply(multiply, results);
+    const auto result = [&](auto&... y) {
+      return [&](const auto&... weight) {
+        return std::tuple{detail::packed_result(x, weight, std::move(y))...};
+      }(first, w...);
+    };
+    return std::apply(result, results);
   }
 }
 
