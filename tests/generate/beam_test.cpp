@@ -16,6 +16,7 @@
 
 #include "calm/io/safetensors.hpp"
 #include "generate/models.hpp"
+#include "support/fixture_llama.hpp"
 
 namespace {
 
@@ -33,19 +34,6 @@ struct TinyAugmentSpec {
 using TinyAnchor = nn::Transformer<TinyAnchorSpec, double, Cpu>;
 using TinyAugment = nn::Transformer<TinyAugmentSpec, double, Cpu>;
 using TinyComposed = Compose<TinyAnchor, TinyAugment, LayerMap<Link<0, 0>, Link<1, 1>>>;
-
-/// The Llama of the fixtures.
-struct ReferenceSpec {
-  static constexpr nn::TransformerConfig config{.vocab = 37,
-                                                .hidden = 16,
-                                                .layers = 2,
-                                                .heads = 4,
-                                                .kv_heads = 2,
-                                                .inner = 24,
-                                                .context = 12,
-                                                .rope_theta = 500,
-                                                .tied_embeddings = false};
-};
 
 template <class Logits>
 std::vector<double> log_softmax(const Logits& logits) {
@@ -142,7 +130,7 @@ TEMPLATE_TEST_CASE("a beam carries the caches of its own text", "", Llama, Gpt2,
 }
 
 TEST_CASE("beam search finds what transformers' finds") {
-  nn::Transformer<ReferenceSpec, float, Cpu> m;
+  nn::Transformer<FixtureLlama, float, Cpu> m;
   const auto weights = io::SafetensorsFile::open(CALM_FIXTURES "/models.safetensors");
   nn::for_each_parameter(m, [&](const std::string& path, auto& p) {
     p.assign(weights.load<typename std::remove_cvref_t<decltype(p)>::tensor_type>("llama.w." + path));

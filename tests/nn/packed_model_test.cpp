@@ -13,22 +13,13 @@
 #include "calm/nn/initialise.hpp"
 #include "calm/nn/layout.hpp"
 #include "calm/nn/transformer.hpp"
+#include "support/fixture_llama.hpp"
 
 namespace {
 
 using namespace calm;
+using Llama = test::FixtureLlama;
 
-struct Llama {  // as in reference_test.cpp
-  static constexpr nn::TransformerConfig config{.vocab = 37,
-                                                .hidden = 16,
-                                                .layers = 2,
-                                                .heads = 4,
-                                                .kv_heads = 2,
-                                                .inner = 24,
-                                                .context = 12,
-                                                .rope_theta = 500,
-                                                .tied_embeddings = false};
-};
 struct Tied {
   static constexpr nn::TransformerConfig config{.vocab = 37, .hidden = 16, .layers = 2, .heads = 2, .context = 12};
 };

@@ -12,6 +12,7 @@
 #include "calm/io/safetensors.hpp"
 #include "calm/nn/layout.hpp"
 #include "calm/nn/transformer.hpp"
+#include "support/fixture_llama.hpp"
 
 namespace {
 
@@ -29,19 +30,6 @@ struct Gpt2 {
                                                 .positions = nn::PositionKind::learned,
                                                 .bias = true};
 };
-struct Llama {
-  static constexpr const char* name = "llama";
-  static constexpr nn::TransformerConfig config{.vocab = 37,
-                                                .hidden = 16,
-                                                .layers = 2,
-                                                .heads = 4,
-                                                .kv_heads = 2,
-                                                .inner = 24,
-                                                .context = 12,
-                                                .rope_theta = 500,
-                                                .tied_embeddings = false};
-};
-
 const io::SafetensorsFile& fixture() {
   static const auto file = io::SafetensorsFile::open(CALM_FIXTURES "/models.safetensors");
   return file;
@@ -143,4 +131,4 @@ void check_model() {
 
 TEST_CASE("a GPT-2 and its gradients agree with transformers") { check_model<Gpt2>(); }
 
-TEST_CASE("a Llama and its gradients agree with transformers") { check_model<Llama>(); }
+TEST_CASE("a Llama and its gradients agree with transformers") { check_model<test::FixtureLlama>(); }

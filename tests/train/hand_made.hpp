@@ -1,6 +1,8 @@
 /// \file  Modules without a formula, whose parameters and gradients a test sets by hand.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -89,6 +91,40 @@ void save_state(const O& optimizer, const std::string& path) {
 template <class O>
 void load_state(O& optimizer, const std::string& path) {
   optimizer.load(io::SafetensorsFile::open(path));
+}
+
+struct EightSteps {
+  static constexpr std::size_t extent = 8;
+};
+
+/// The largest difference of parameters from those of torch's optimizer in fixture `path`, over eight steps of the one
+/// that `make(layer)` returns; `check(optimizer, step)` runs in front of each.
+template <class T, class Make, class Check>
+double largest_difference_from_torch(const std::string& path, const Make& make, const Check& check) {
+  const auto file = io::SafetensorsFile::open(path);
+  const auto weights = file.load<Tensor<T, Cpu, EightSteps, Two, Three>>("gradients.weight");
+  const auto biases = file.load<Tensor<T, Cpu, EightSteps, Three>>("gradients.bias");
+  const auto expected_weights = file.load<Doubles<EightSteps, Two, Three>>("values.weight");
+  const auto expected_biases = file.load<Doubles<EightSteps, Three>>("values.bias");
+  const auto rates = file.load<Doubles<EightSteps>>("rates");
+
+  Layer<T> layer;
+  layer.weight.assign(file.load<Tensor<T, Cpu, Two, Three>>("initial.weight").clone());
+  layer.bias.assign(file.load<Tensor<T, Cpu, Three>>("initial.bias").clone());
+  auto optimizer = make(layer);
+  double largest = 0;
+  for (std::size_t step = 0; step < 8; ++step) {
+    set_gradient(layer.weight, weights.data() + 6 * step);
+    set_gradient(layer.bias, biases.data() + 3 * step);
+    check(optimizer, step);
+    optimizer.step(rates[step]);
+    optimizer.zero_gradients();
+    for (std::size_t i = 0; i < 6; ++i)
+      largest = std::max(largest, std::abs(double(layer.weight.value()[i]) - expected_weights[6 * step + i]));
+    for (std::size_t i = 0; i < 3; ++i)
+      largest = std::max(largest, std::abs(double(layer.bias.value()[i]) - expected_biases[3 * step + i]));
+  }
+  return largest;
 }
 
 }  // namespace calm::test
