@@ -1,7 +1,8 @@
 /// \file  Causal attention, fp32: 9 heads of width 64, two texts; as it is, and with operands rounded to bf16.
 ///
 /// Useful FLOPs of the forward pass: q·kᵀ and p·v take 4·B·T·T·H·d, and causal order needs half. Of the backward pass:
-/// 2.5 times as many, the recomputed scores included. Arguments: tokens of a text, key heads, whether operands are rounded.
+/// 2.5 times as many, the recomputed scores included. Arguments: tokens of a text, key heads, whether operands are
+/// rounded.
 #include <cstddef>
 #include <vector>
 

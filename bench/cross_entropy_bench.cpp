@@ -1,7 +1,8 @@
 /// \file  Cross-entropy fused with the projection to a vocabulary of 8192, fp32, 576 wide.
 ///
 /// Useful FLOPs: 2·rows·width·vocab for the logits, as many again for each gradient that is asked for: that of the
-/// input with a frozen projection (a composition), both with a trainable one. Argument: rows (tokens), all with a target.
+/// input with a frozen projection (a composition), both with a trainable one. Argument: rows (tokens), all with a
+/// target.
 #include <cstddef>
 #include <type_traits>
 #include <utility>

@@ -20,8 +20,8 @@ inline long peak_mib() {
   return 0;
 }
 
-/// Answers the name of a job by seconds, processor seconds of all threads, and the number that the job returns, on which
-/// both halves must agree; "peak" by `peak_mib`.
+/// Answers the name of a job by seconds, processor seconds of all threads, and the number that the job returns, on
+/// which both halves must agree; "peak" by `peak_mib`.
 inline void serve(const std::map<std::string, std::function<double()>>& jobs) {
   std::cout << "ready" << std::endl;
   for (std::string word; std::cin >> word;) {

@@ -4,10 +4,12 @@
 #include "calm/compose/compose.hpp"
 
 struct Large {
-  static constexpr calm::nn::TransformerConfig config{.vocab = 64, .hidden = 32, .layers = 4, .heads = 4, .context = 16};
+  static constexpr calm::nn::TransformerConfig config{
+      .vocab = 64, .hidden = 32, .layers = 4, .heads = 4, .context = 16};
 };
 struct Small {
-  static constexpr calm::nn::TransformerConfig config{.vocab = 64, .hidden = 16, .layers = 2, .heads = 2, .context = 16};
+  static constexpr calm::nn::TransformerConfig config{
+      .vocab = 64, .hidden = 16, .layers = 2, .heads = 2, .context = 16};
 };
 
 template <class Spec, class Mode = calm::Frozen>

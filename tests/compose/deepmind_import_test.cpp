@@ -83,7 +83,8 @@ TEST_CASE("what the original was not is named, and the bridges stay as they were
   CHECK_THAT(message("\"num_heads\": 2", "\"num_heads\": 1"), Contains("'num_heads': expected 2"));
   CHECK_THAT(message("1e-06", "1e-05"), Contains("'anchor_config.rms_norm_eps': expected 1e-6"));
   CHECK_THAT(message("\"connections\"", "\"other\""), Contains("num_connections"));
-  CHECK_THAT(message("\"connections\": [", "\"connections\": [[0, 0],"), Contains("anchor layer 1 with augment layer 0"));
+  CHECK_THAT(message("\"connections\": [", "\"connections\": [[0, 0],"),
+             Contains("anchor layer 1 with augment layer 0"));
   CHECK_THAT(message("\"connections\": [", "\"connections\": [7,"), Contains("expected pairs of an anchor layer"));
   CHECK_THAT(message("\"calm\"", "\"calm\"", false), Contains("torch.load('pytorch_model.bin', weights_only=True)"));
 }

@@ -5,7 +5,8 @@
 
 set(source ${CMAKE_CURRENT_LIST_DIR}/${CASE})
 file(REMOVE_RECURSE ${WORK})
-set(options -DMODEL=${PROJECT}/tests/fixtures/families/llama-b -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=Debug)
+set(options -DMODEL=${PROJECT}/tests/fixtures/families/llama-b -DCMAKE_CXX_COMPILER=${COMPILER}
+  -DCMAKE_BUILD_TYPE=Debug)
 if(CASE STREQUAL find_package)
   execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix
     OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

@@ -30,8 +30,8 @@ using On = typename detail::TensorOn<typename X::value_type, Device, typename de
 template <class X, class T>
 using As = typename detail::TensorOn<T, typename X::device, typename detail::ListOf<X>::type>::type;
 
-/// How far the two may be apart, as a part of the largest number: sums are rounded in another order, and in bf16 and f16
-/// so is every result.
+/// How far the two may be apart, as a part of the largest number: sums are rounded in another order, and in bf16 and
+/// f16 so is every result.
 template <class T>
 inline constexpr double tolerance =
     std::is_same_v<T, double> ? 1e-12 : std::is_same_v<T, float> ? 1e-5 : std::is_same_v<T, f16> ? 2e-3 : 1.6e-2;

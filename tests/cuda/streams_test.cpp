@@ -83,7 +83,8 @@ TEST_CASE("cuda streams: what is recorded reads what stands there when it is lau
 TEST_CASE("cuda streams: what would not happen again cannot be recorded") {
   const auto x = move_to<Cuda>(random_values<Row<Cpu>>(Shape<Batch, In>(3), 6));
   const auto made = [](const auto& f) { const cuda::Recorded recorded(f); };
-  REQUIRE_THROWS_WITH(made([&] { (void)on_host(x); }), Catch::Contains("a copy to the host while launches are recorded"));
+  REQUIRE_THROWS_WITH(made([&] { (void)on_host(x); }),
+                      Catch::Contains("a copy to the host while launches are recorded"));
   REQUIRE_THROWS_WITH(made([&] { (void)Tensor<Index, Cuda, Batch>::zeros(Shape<Batch>(3)); }),
                       Catch::Contains("memory that the host writes"));
   REQUIRE_THROWS_WITH(made([&] { cuda::synchronize(); }), Catch::Contains("the host waits"));

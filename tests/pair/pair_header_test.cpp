@@ -18,7 +18,8 @@ programs::Pair a_pair() {
 TEST_CASE("a pair's header names its models, links and options") {
   auto pair = a_pair();
   const std::string plain = programs::pair_header(pair);
-  CHECK_THAT(plain, Contains(".hidden = 12") && Contains("<AugmentSpec, float, calm::Cpu, calm::FrozenAs<calm::bf16>>"));
+  CHECK_THAT(plain, Contains(".hidden = 12") &&
+                        Contains("<AugmentSpec, float, calm::Cpu, calm::FrozenAs<calm::bf16>>"));
   CHECK_THAT(plain, Contains("calm::LayerMap<calm::Link<0, 1>, calm::Link<1, 2>>"));
   CHECK_THAT(plain, Contains("calm::With<Augment, Links, Options>") && !Contains("Retokenized"));
   pair.own_tokenizer = true;

@@ -98,8 +98,8 @@ struct Bridge {
   [[no_unique_address]] KeepIf<config.normalise_keys, NormKeys, 5> norm_keys;
   [[no_unique_address]] KeepIf<mixed, Weights, 6> mix;
 
-  /// What is to be added to h. `source` is a, or a cache of its keys and values; `seen` holds, for each anchor position,
-  /// the interval of augment positions that it may read.
+  /// What is to be added to h. `source` is a, or a cache of its keys and values; `seen` holds, for each anchor
+  /// position, the interval of augment positions that it may read.
   template <Operand H, class From>
   auto operator()(const H& h, const From& source, const KeyIntervals<Device>& seen) const {
     const auto u = query_input(h);

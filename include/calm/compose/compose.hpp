@@ -173,7 +173,8 @@ class Composition : public detail::Branches<B...> {
   }
   /// The rest of it.
   auto loss(const Features& features, const Layout& layout, const Tokens& targets) const {
-    auto passes = passes_of([&](auto i, const auto& branch) { return branch.pass(std::get<i>(features.linked), layout); });
+    auto passes =
+        passes_of([&](auto i, const auto& branch) { return branch.pass(std::get<i>(features.linked), layout); });
     return anchor.head_loss(walk(features.anchor, stops::layers[0] + 1, layout, nullptr, passes), targets);
   }
 
@@ -222,7 +223,8 @@ class Composition : public detail::Branches<B...> {
   }
 
  private:
-  static constexpr auto stop_indices = boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<stops::count>);
+  static constexpr auto stop_indices =
+      boost::hana::make_range(boost::hana::size_c<0>, boost::hana::size_c<stops::count>);
 
   template <class Self, class F>
   static void each_branch(Self& self, const F& f) {
@@ -237,8 +239,8 @@ class Composition : public detail::Branches<B...> {
     }(std::index_sequence_for<B...>{});
   }
 
-  /// The anchor from `next`, the first block that has not run, to its last. Between stops, blocks run in a loop over one
-  /// type; only the layers with links are steps at compile time, and at the first the state becomes a variable.
+  /// The anchor from `next`, the first block that has not run, to its last. Between stops, blocks run in a loop over
+  /// one type; only the layers with links are steps at compile time, and at the first the state becomes a variable.
   template <Operand X, class Passes>
   auto walk(X first, std::size_t next, const Layout& layout, typename Anchor::Caches* caches, Passes& passes) const {
     auto x = boost::hana::fold_left(stop_indices, std::move(first), [&](auto&& state, auto s) {

@@ -92,7 +92,8 @@ struct BridgeCost {
   /// below the first link.
   static constexpr double training_flops(bool first_stop, double seen) {
     const std::size_t without_dx =
-        (c.normalise_augment || Bridge::mixed ? 0 : first_projection) + (c.normalise_query || !first_stop ? 0 : queries);
+        (c.normalise_augment || Bridge::mixed ? 0 : first_projection) +
+        (c.normalise_query || !first_stop ? 0 : queries);
     return 2.0 * static_cast<double>(3 * products - without_dx) + 14.0 * static_cast<double>(wide) * seen;
   }
   static constexpr double decoding_flops(double seen) {
@@ -138,7 +139,8 @@ struct BridgeCost {
     const bool gates_heads = c.gate == BridgeGate::tanh_per_head || sigmoid;
     return (c.normalise_query ? of(anchor) + sums(1) : 0) +
            (c.normalise_augment ? c.mix * (of(augment) + sums(1)) : 0) + (Bridge::mixed ? of(augment) : 0) +
-           (c.normalise_keys ? of(keys) + sums(Bridge::KeyHead::extent) : 0) + of(anchor) + (c.rank ? of(c.rank) : 0) + 2 * of(keys) + 2 * of(wide) + sums(heads) +
+           (c.normalise_keys ? of(keys) + sums(Bridge::KeyHead::extent) : 0) + of(anchor) + (c.rank ? of(c.rank) : 0) +
+           2 * of(keys) + 2 * of(wide) + sums(heads) +
            (gates_heads ? of(wide) : 0) + (sigmoid ? 2 * of(heads) : 0) + (gates_output ? of(anchor) : 0) +
            (c.normalise_output ? of(anchor) + sums(1) : 0);
   }

@@ -38,8 +38,8 @@ struct WithoutSink {
 template <class Options>
 struct WithoutSinkOf {
   static_assert(requires { Options::config; },
-                "calm::join::JointSoftmax: bridges of a user's own have no scores to share a softmax by; give join::Sum "
-                "or join::Router");
+                "calm::join::JointSoftmax: bridges of a user's own have no scores to share a softmax by; give "
+                "join::Sum or join::Router");
   using type = WithoutSink<Options>;
 };
 template <class Options>

@@ -15,7 +15,8 @@ namespace calm::detail {
 
 /// An augment's states at one of its layers.
 template <class B>
-using StatesOf = Tensor<typename B::value_type, typename B::device, Batch, Source, nn::Hidden<typename B::augment_spec>>;
+using StatesOf =
+    Tensor<typename B::value_type, typename B::device, Batch, Source, nn::Hidden<typename B::augment_spec>>;
 /// What one bridge reads: the states of one layer, or of several to be mixed.
 template <class B>
 using LinkedStates = std::conditional_t<(B::mix > 1), std::array<StatesOf<B>, B::mix>, StatesOf<B>>;

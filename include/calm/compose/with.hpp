@@ -17,10 +17,10 @@ namespace calm {
 ///
 ///     auto operator()(h, a, seen) const
 ///
-/// where h is the anchor's state [Batch, Time, Hidden<Anchor>], a the augment's [Batch, Source, Hidden<Augment>], `seen`
-/// a KeyIntervals (what each anchor position may read of a), and the result is what is added to h. Such a bridge is
-/// called with the same a when decoding: everything that the augment has read so far. A member `initialise(seed)` gives
-/// it its start; without one it starts as the library's do, W_O (`o_proj.weight`) zero.
+/// where h is the anchor's state [Batch, Time, Hidden<Anchor>], a the augment's [Batch, Source, Hidden<Augment>],
+/// `seen` a KeyIntervals (what each anchor position may read of a), and the result is what is added to h. Such a bridge
+/// is called with the same a when decoding: everything that the augment has read so far. A member `initialise(seed)`
+/// gives it its start; without one it starts as the library's do, W_O (`o_proj.weight`) zero.
 template <class Augment, class Map, class Options = bridge::Normalised>
 struct With {
   using augment = Augment;
@@ -75,8 +75,8 @@ constexpr std::size_t mix_of() {
     return 1;
 }
 
-/// What a bridge of options `Options` keeps of an augment's states when decoding, and how it is asked: the library's own
-/// bridges keep keys and values, as those of a model of `Mode` are; those of a user the states as they are.
+/// What a bridge of options `Options` keeps of an augment's states when decoding, and how it is asked: the library's
+/// own bridges keep keys and values, as those of a model of `Mode` are; those of a user the states as they are.
 template <class BridgeType, class T, class Mode, class Device, class Hidden>
 struct Keeping {
   static constexpr bool projected = requires { typename BridgeType::Folded; };

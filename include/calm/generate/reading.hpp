@@ -18,8 +18,8 @@ struct Reading {
   std::size_t prompt = 0;         ///< how many of all its tokens were given
 };
 
-/// Reads into the caches; text b of them reads `readings[b]`.   -> logits behind each text's last token, [Batch, Vocab],
-/// where the host can read them
+/// Reads into the caches; text b of them reads `readings[b]`.
+/// -> logits behind each text's last token, [Batch, Vocab], where the host can read them
 ///
 /// Those of a text that reads nothing mean nothing.
 template <class Model>

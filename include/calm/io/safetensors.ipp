@@ -23,8 +23,8 @@ CALM_INLINE std::string axes_mismatch(std::span<const AxisName> axes, const std:
     return "expected " + std::to_string(axes.size()) + " axes, found shape " + shape_text(found);
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (axes[i].extent != dynamic && axes[i].extent != found[i])
-      return "axis " + std::to_string(i) + " (" + std::string(axes[i].name) + "): expected " + std::to_string(axes[i].extent) +
-             ", found " + std::to_string(found[i]) + " in shape " + shape_text(found);
+      return "axis " + std::to_string(i) + " (" + std::string(axes[i].name) + "): expected " +
+             std::to_string(axes[i].extent) + ", found " + std::to_string(found[i]) + " in shape " + shape_text(found);
   }
   return {};
 }

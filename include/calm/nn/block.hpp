@@ -11,8 +11,8 @@ namespace calm::nn {
 
 /// h = x + attention(norm(x)); h + mlp(norm(h)).   [Batch, Time, Hidden] -> [Batch, Time, Hidden]   (Xiong et al. 2020)
 ///
-/// With norms behind as well (Gemma 2): h = x + norm(attention(norm(x))); h + norm(mlp(norm(h))). The names are those of
-/// checkpoints, in which post_attention_layernorm stands before the MLP in models without norms behind.
+/// With norms behind as well (Gemma 2): h = x + norm(attention(norm(x))); h + norm(mlp(norm(h))). The names are those
+/// of checkpoints, in which post_attention_layernorm stands before the MLP in models without norms behind.
 template <Spec S, class T, class Device, class Mode>
 struct Block {
   using Normalise = Norm<Hidden<S>, S::config.norm, T, Device, Mode>;

@@ -140,8 +140,8 @@ Layout<Device> continue_at(std::span<const Index> start, std::span<const Index> 
   return l;
 }
 
-/// f(at, length) for each text of a batch of whole texts, `at` counted in tokens from the batch's first. Throws `Error`,
-/// which begins with `who`, if a text begins in its middle, as behind a cache.
+/// f(at, length) for each text of a batch of whole texts, `at` counted in tokens from the batch's first. Throws
+/// `Error`, which begins with `who`, if a text begins in its middle, as behind a cache.
 template <class Device, class F>
 void for_each_text(const char* who, const Layout<Device>& layout, const F& f) {
   const std::size_t time = layout.time(), tokens = layout.position.size();

@@ -72,8 +72,8 @@ struct AttentionExtents {
 
 /// Which keys count and how scores are formed: score(i, j) = cap(scale · q_i·k_j) - slope[head] · |center_i - p(j)| for
 /// begin_i <= j < end_i, with cap(s) = softcap · tanh(s / softcap). The [batch, queries] arrays bound the keys; begin =
-/// null: 0, center = null: p(end - 1). Keys from hole_begin_i to hole_end_i, if these are given, do not count, and p(j),
-/// the place of a key among those that do, leaves them out: p(j) = j before the hole, j - its length behind it.
+/// null: 0, center = null: p(end - 1). Keys from hole_begin_i to hole_end_i, if these are given, do not count, and
+/// p(j), the place of a key among those that do, leaves them out: p(j) = j before the hole, j - its length behind it.
 template <class A>
 struct AttentionRule {
   const Index* begin;

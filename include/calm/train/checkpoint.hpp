@@ -84,8 +84,8 @@ class CheckpointFolder {
   }
 
   /// Calls read(folder) for the newest checkpoint with wanted(step), or, where that throws `Error`, for the one before,
-  /// and so on. Returns its step, or nothing where there is no checkpoint; warn(text) says what was passed over and why.
-  /// Throws `Error` if all are damaged.
+  /// and so on. Returns its step, or nothing where there is no checkpoint; warn(text) says what was passed over and
+  /// why. Throws `Error` if all are damaged.
   template <class Wanted, class Read, class Warn>
   std::optional<std::uint64_t> load_newest(const Wanted& wanted, const Read& read, const Warn& warn) const {
     std::string reasons;

@@ -281,7 +281,8 @@ class ParameterSet {
   std::string name_;
   std::vector<detail::ParameterEntry> entries_;
   std::vector<State> state_;
-  std::vector<void (*)(std::size_t size, const void* gradient, double* partial, double* sum)> squares_of_;  ///< per entry
+  /// One per entry.
+  std::vector<void (*)(std::size_t size, const void* gradient, double* partial, double* sum)> squares_of_;
   Storage<Device> sums_;  ///< what these make: a double per entry
   std::vector<double> partial_, squares_;
   std::uint64_t updates_ = 0;

@@ -1,5 +1,5 @@
-// calm_cuda_speed WHAT [MEMORY ARITHMETIC]: prints a line of JSON for each thing that it measures. MEMORY and ARITHMETIC
-// are what "ceilings" found, in TB/s and TFLOP/s; shares are counted from them.
+// calm_cuda_speed WHAT [MEMORY ARITHMETIC]: prints a line of JSON for each thing that it measures. MEMORY and
+// ARITHMETIC are what "ceilings" found, in TB/s and TFLOP/s; shares are counted from them.
 
 #include <cstdio>
 #include <cstdlib>

@@ -23,8 +23,8 @@ struct AttentionGradients {
   T *dq, *dk, *dv;
 };
 
-/// What a thread makes at a time: the part of the gradients that queries [i_begin, i_end) and keys [j_begin, j_end) of one
-/// key head of one text give each other. Ranges begin at whole blocks.
+/// What a thread makes at a time: the part of the gradients that queries [i_begin, i_end) and keys [j_begin, j_end) of
+/// one key head of one text give each other. Ranges begin at whole blocks.
 struct BackwardItem {
   std::size_t b, kv_head, i_begin, i_end, j_begin, j_end;
 
@@ -40,7 +40,8 @@ struct QuerySide {
 
 inline constexpr std::size_t query_block = 64, most_queries = 8 * query_block;  // at a time, of each head
 
-/// What a thread works in: some queries of all heads of an item, one block of its keys, and the gradients of its `keys`.
+/// What a thread works in: some queries of all heads of an item, one block of its keys, and the gradients of its
+/// `keys`.
 template <class A, class W>
 struct BackwardRoom {
   static constexpr bool plain = std::is_same_v<A, W>;  // then words along and across are the same

@@ -1,5 +1,5 @@
-/// \file  Host kernel of attention where each text has one query, as decoding asks: keys and values are read once, where
-/// they stand, and those of one text are cut among threads (Dao et al. 2023, "Flash-Decoding").
+/// \file  Host kernel of attention where each text has one query, as decoding asks: keys and values are read once,
+/// where they stand, and those of one text are cut among threads (Dao et al. 2023, "Flash-Decoding").
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-/// \file  Includes the file that CALM_KERNELS names once for each instruction set: the program's own, and those beyond it
-/// that processors may have. CALM_SET is the set's namespace, CALM_SET_BYTES the width of its registers; hence no
+/// \file  Includes the file that CALM_KERNELS names once for each instruction set: the program's own, and those beyond
+/// it that processors may have. CALM_SET is the set's namespace, CALM_SET_BYTES the width of its registers; hence no
 /// `#pragma once`. In such a file no lambda computes: GCC gives its body the program's own instructions.
 #include "calm/tensor/cpu/instructions.hpp"
 

@@ -21,8 +21,8 @@ namespace calm::kernel::detail {
 template <class W>
 inline constexpr std::size_t few_rows = std::is_same_v<W, bf16> ? 32 : 4;
 
-/// y = x · wᵀ for `rows` rows and the places [begin, end) of y.   x: [rows, depth], w: [.., depth], y: [rows, ..]; a row
-/// of y has the same bits whatever rows stand beside it.
+/// y = x · wᵀ for `rows` rows and the places [begin, end) of y.   x: [rows, depth], w: [.., depth], y: [rows, ..]; a
+/// row of y has the same bits whatever rows stand beside it.
 template <class A, class W>
 void multiply_few_rows(std::size_t rows, std::size_t begin, std::size_t end, std::size_t depth, const A* x,
                        std::size_t x_row, const W* w, std::size_t w_row, A* y, std::size_t y_row) {

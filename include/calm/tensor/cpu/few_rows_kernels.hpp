@@ -1,5 +1,5 @@
-/// \file  Products of a few rows with many, by dot products in registers. `few_rows.hpp` has this included once for each
-/// instruction set; hence no `#pragma once`.
+/// \file  Products of a few rows with many, by dot products in registers. `few_rows.hpp` has this included once for
+/// each instruction set; hence no `#pragma once`.
 #ifndef CALM_SET
 #include "calm/tensor/cpu/few_rows.hpp"
 #else

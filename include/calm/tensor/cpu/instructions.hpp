@@ -12,7 +12,8 @@
 
 namespace calm::kernel {
 
-/// The sets, each with all before it: the program's own; AVX2 and FMA; AVX-512; products of bf16 (AVX512_BF16, FEAT_BF16).
+/// The sets, each with all before it: the program's own; AVX2 and FMA; AVX-512; products of bf16 (AVX512_BF16,
+/// FEAT_BF16).
 enum class Instructions { native, avx2, avx512, bf16 };
 
 namespace detail {

@@ -27,7 +27,8 @@ struct Strided {
   std::size_t row, column;
 };
 
-/// One step of a transposition: of each 2 × 2 block of blocks of `S` by `S` numbers, those off the diagonal change places.
+/// One step of a transposition: of each 2 × 2 block of blocks of `S` by `S` numbers, those off the diagonal change
+/// places.
 template <std::size_t S, class V, std::size_t... I>
 [[gnu::always_inline]] inline void exchange(V& a, V& b, std::index_sequence<I...>) {
   constexpr int n = sizeof...(I), s = static_cast<int>(S);

@@ -1,5 +1,5 @@
-/// \file  Attention's operands as pairs of bf16, a register at a time. `attention_words.hpp` has this included once for each
-/// instruction set; hence no `#pragma once`.
+/// \file  Attention's operands as pairs of bf16, a register at a time. `attention_words.hpp` has this included once for
+/// each instruction set; hence no `#pragma once`.
 #ifndef CALM_SET
 #include "calm/tensor/cpu/attention_words.hpp"
 #else
@@ -22,7 +22,8 @@ template <class T>
 
 #if CALM_SET_BYTES == 64
 typedef std::uint16_t Halves __attribute__((vector_size(register_bytes)));
-/// `low`, and `high` behind it, rounded to bf16 by AVX512_BF16, which takes subnormal numbers for 0, as its products do.
+/// `low`, and `high` behind it, rounded to bf16 by AVX512_BF16, which takes subnormal numbers for 0, as its products
+/// do.
 [[gnu::always_inline]] inline Halves rounded(const float* low, const float* high) {
   Halves both;
   const RegisterOf<float> first = Register<float>::load(low), second = Register<float>::load(high);

@@ -15,8 +15,8 @@ namespace calm::kernel {
 /// Rows of logits that are in memory at a time: each chunk reads the whole weight.
 inline constexpr std::size_t packed_logits = 128;
 
-/// loss = the mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which must
-/// be zero at entry, its gradient too. `cap` > 0 bounds the logits.
+/// loss = the mean over `count` rows of x, those that `rows` names, of -log softmax(x · Wᵀ)[wanted]; with dx, which
+/// must be zero at entry, its gradient too. `cap` > 0 bounds the logits.
 ///
 /// x: [..., width], W: [vocab, width] packed in T
 template <class T>

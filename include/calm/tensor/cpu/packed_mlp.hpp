@@ -1,4 +1,5 @@
-/// \file  The host's gated feed-forward layer with packed weights: all that is wide stands in memory some rows at a time.
+/// \file  The host's gated feed-forward layer with packed weights: all that is wide stands in memory some rows at a
+/// time.
 #pragma once
 
 #include <algorithm>

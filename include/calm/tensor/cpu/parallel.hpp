@@ -103,8 +103,8 @@ void parallel_ranges(std::size_t n, std::size_t grain, const F& f) {
   });
 }
 
-/// Calls f(thread, i) for every i in [0, n), handing out single indices as threads come free; for items of unequal cost.
-/// thread < threads(), and no two calls with the same one run at a time.
+/// Calls f(thread, i) for every i in [0, n), handing out single indices as threads come free; for items of unequal
+/// cost. thread < threads(), and no two calls with the same one run at a time.
 template <class F>
 void parallel_items(std::size_t n, const F& f) {
   std::atomic<std::size_t> next{0};

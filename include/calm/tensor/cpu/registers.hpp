@@ -1,5 +1,5 @@
-/// \file  Registers of numbers and what is computed in all of their lanes at once. `lanes.hpp` has this included once for
-/// each instruction set; hence no `#pragma once`.
+/// \file  Registers of numbers and what is computed in all of their lanes at once. `lanes.hpp` has this included once
+/// for each instruction set; hence no `#pragma once`.
 #ifndef CALM_SET
 #include "calm/tensor/cpu/lanes.hpp"
 #else

@@ -11,8 +11,8 @@
 
 namespace calm::kernel {
 
-/// table[i] = the cosines, then the sines, of position[i] · frequency[k] for k < width/2. Angles are in double: an angle
-/// of 10^5 in float would be wrong by up to 4·10^-3.
+/// table[i] = the cosines, then the sines, of position[i] · frequency[k] for k < width/2. Angles are in double: an
+/// angle of 10^5 in float would be wrong by up to 4·10^-3.
 template <class A>
 void rotations(Cpu, std::size_t n, std::size_t width, const double* frequency, const Index* position, A* table) {
   const std::size_t half = width / 2;

@@ -125,8 +125,8 @@ struct Rows {
     to_x.write(rest, detail::behind(dx, i)), to_up.write(rest, detail::behind(dup, i));
   }
 
-  /// x = e^(x - top); returns their sum. Interleaved sums are folded into a double every 1024 numbers, so that float loses
-  /// little.
+  /// x = e^(x - top); returns their sum. Interleaved sums are folded into a double every 1024 numbers, so that float
+  /// loses little.
   template <class A>
   static A exponentials(std::size_t n, A top, A* x) {
     constexpr std::size_t count = Register<A>::count;

@@ -70,7 +70,8 @@ void share(Cpu, const Rivals<T>& r, std::size_t i, T* y) {
   });
 }
 
-/// d_scores[j] += dy · y_i · ([i = j] - y_j), and d_null (one number per place) = -dy · y_i · y_null; either may be null
+/// d_scores[j] += dy · y_i · ([i = j] - y_j), and d_null (one number per place) = -dy · y_i · y_null; either may be
+/// null
 template <class T>
 void share_backward(Cpu, const Rivals<T>& r, std::size_t i, const T* dy, T* const* d_scores, T* d_null) {
   using A = Accumulator<T>;

@@ -7,8 +7,8 @@
 namespace calm::kernel::CALM_SET {
 
 struct Softmax {
-  /// Turns the scores s [rows, key_block] of a few queries, still to be multiplied by `scale`, into weights, those of -∞
-  /// into 0, and adds them up; what was weighed before, acc [rows, width], shrinks where one of them is much larger.
+  /// Turns the scores s [rows, key_block] of a few queries, still to be multiplied by `scale`, into weights, those of
+  /// -∞ into 0, and adds them up; what was weighed before, acc [rows, width], shrinks where one of them is much larger.
   template <class A>
   static void weigh(std::size_t rows, A scale, std::size_t width, A* s, detail::RunningSoftmax<A>* soft, A* acc,
                     std::size_t acc_row) {
@@ -16,8 +16,9 @@ struct Softmax {
       weigh_row(scale, width, s, *soft, acc);
   }
 
-  /// The probabilities s [rows, key_block] of a few queries, from their scores still to be multiplied by `scale`, and the
-  /// gradients dp of their products, from those of what they read. `steep`: how fast each score grows; null: by `scale`.
+  /// The probabilities s [rows, key_block] of a few queries, from their scores still to be multiplied by `scale`, and
+  /// the gradients dp of their products, from those of what they read. `steep`: how fast each score grows; null: by
+  /// `scale`.
   template <class A>
   static void rebuild(std::size_t rows, A scale, const A* steep, const A* lse, const A* delta, A* s, A* dp) {
     using R = Register<A>;

@@ -9,8 +9,8 @@
 
 namespace calm::kernel {
 
-/// y[i] = Σ_j x[j][i] over `n` > 0 arrays of `size` elements, each place's numbers added up in ascending order: the same
-/// bits in any order of the arrays. y may be one of them.
+/// y[i] = Σ_j x[j][i] over `n` > 0 arrays of `size` elements, each place's numbers added up in ascending order: the
+/// same bits in any order of the arrays. y may be one of them.
 template <class T>
 void symmetric_sum(Cpu, std::size_t n, std::size_t size, const T* const* x, T* y) {
   using A = Accumulator<T>;

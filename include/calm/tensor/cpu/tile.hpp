@@ -1,5 +1,5 @@
-/// \file  Products of a few rows with a panel, in registers. `tiles.hpp` has this included once for each instruction set;
-/// hence no `#pragma once`.
+/// \file  Products of a few rows with a panel, in registers. `tiles.hpp` has this included once for each instruction
+/// set; hence no `#pragma once`.
 #ifndef CALM_SET
 #include "calm/tensor/cpu/tiles.hpp"
 #else
@@ -31,7 +31,8 @@ struct WidenedPairs {
 };
 
 #if CALM_SET_BYTES == 64 || defined(__aarch64__)
-/// The same by the processor's own instruction (AVX512_BF16, FEAT_BF16), written out so that it compiles without a flag.
+/// The same by the processor's own instruction (AVX512_BF16, FEAT_BF16), written out so that it compiles without a
+/// flag.
 struct DotPairs : WidenedPairs {
   [[gnu::always_inline]] static inline void add(V& s, const V& left, const V& right) {
 #if defined(__aarch64__)

@@ -1,7 +1,8 @@
 /// \file  The GPU's memory, and the one stream in whose order everything on it happens.
 ///
 /// The device is the one that is current when it is first used; CUDA_VISIBLE_DEVICES says which that is. All functions
-/// are defined by the target calm::cuda; where a call of CUDA fails, they throw an `Error` with its name and the device.
+/// are defined by the target calm::cuda; where a call of CUDA fails, they throw an `Error` with its name and the
+/// device.
 #pragma once
 
 #include <cstddef>

@@ -28,7 +28,8 @@ struct KeyIntervals {
   Bounds end;
   Bounds begin = {};   ///< undefined: every interval begins at key 0
   Bounds center = {};  ///< where the query itself stands among the keys, for the recency bias; undefined: at the last
-  /// Keys from hole_begin_i to hole_end_i are not seen either, and places among the keys leave them out. Undefined: none.
+  /// Keys from hole_begin_i to hole_end_i are not seen either, and places among the keys leave them out. Undefined:
+  /// none.
   Bounds hole_begin = {}, hole_end = {};
 };
 

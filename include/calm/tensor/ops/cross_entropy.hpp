@@ -70,7 +70,8 @@ auto linear_cross_entropy(const X& x, const W& weight,
   static_assert(same_kind<In, Weight>, "calm::linear_cross_entropy: input and weight differ in device or element type");
   static_assert(std::is_same_v<LastAxisOf<In>, LastAxisOf<Weight>> && Weight::rank == 2,
                 "calm::linear_cross_entropy: the weight must be [Vocab, Hidden] with the input's last axis");
-  static_assert(sizeof...(Lead) + 1 == In::rank, "calm::linear_cross_entropy: targets must be the input's axes but the last");
+  static_assert(sizeof...(Lead) + 1 == In::rank,
+                "calm::linear_cross_entropy: targets must be the input's axes but the last");
   using T = typename In::value_type;
   using A = Accumulator<T>;
   using Device = typename In::device;

@@ -37,7 +37,8 @@ struct PackedMlpNode {
 
 }  // namespace detail
 
-/// down · (act(gate · x) * (up · x)).   x: [..., Hidden], gate, up: [Inner, Hidden], down: [Hidden, Inner] -> [..., Hidden]
+/// down · (act(gate · x) * (up · x)).
+/// x: [..., Hidden], gate, up: [Inner, Hidden], down: [Hidden, Inner] -> [..., Hidden]
 ///
 /// On the host the result has the bits of `linear`, the gated activation and `linear` in turn. Of what lies between,
 /// only gate · x and up · x are kept for the backward pass, in the type in which the weights are.

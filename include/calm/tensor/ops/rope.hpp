@@ -34,7 +34,8 @@ template <class X, class P>
 concept Rotatable = Operand<X> && detail::is_tensor<P> && std::is_same_v<typename P::value_type, Index> &&
                     detail::positions_fit<ValueOf<X>, P>;
 
-/// The cosines and sines, times `magnitude`, by which `rope` turns heads of axis `Width`; made once, they serve every layer.
+/// The cosines and sines, times `magnitude`, by which `rope` turns heads of axis `Width`; made once, they serve every
+/// layer.
 /// positions: [...] of Index -> [..., Width], the cosines in the first half
 template <class Width, class A, class P>
 auto rotations(const P& positions, const RopeOptions& options) {

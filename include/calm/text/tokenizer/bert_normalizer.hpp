@@ -1,5 +1,5 @@
-/// \file  BERT's normalisation (google-research/bert, tokenization.py), as `tokenizers` applies it. That library has the
-/// categories of Unicode 8, ours are utf8proc's: they agree on every character that Unicode 8 has.
+/// \file  BERT's normalisation (google-research/bert, tokenization.py), as `tokenizers` applies it. That library has
+/// the categories of Unicode 8, ours are utf8proc's: they agree on every character that Unicode 8 has.
 #pragma once
 
 #include <algorithm>
