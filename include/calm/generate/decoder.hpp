@@ -71,8 +71,8 @@ class Decoder {
       return std::string("calm::Decoder: the prefix was not read by this decoder's model; read it with Decoder::read");
     });
     detail::require(Model::shares_prefixes || rest.empty(), [&] {
-      return "calm::Decoder: " + std::to_string(rest.size()) + " tokens behind a shared prefix; what this composition " +
-             "keeps of a prompt (its mask is prefix or encoder, or an augment has a tokenizer of its own) depends on " +
+      return "calm::Decoder: " + std::to_string(rest.size()) + " tokens behind a shared prefix; what this composition "
+             "keeps of a prompt (its mask is prefix or encoder, or an augment has a tokenizer of its own) depends on "
              "all of it, so only whole prompts are shared";
     });
     std::vector<Index> prompt = prefix->tokens;

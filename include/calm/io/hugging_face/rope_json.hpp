@@ -25,7 +25,7 @@ inline void read_pair_factors(JsonFields& rope, const std::string& key, const nn
   const std::size_t pairs = (c.rotary_width ? c.rotary_width : c.width_of_head()) / 2;
   const nlohmann::json* list = rope.find(key);
   if (list == nullptr || !list->is_array() || list->size() != pairs || pairs > factors.size())
-    rope.fail(key, "expected a list of " + std::to_string(pairs) + " numbers, one for each pair of a head that turns, " +
+    rope.fail(key, "expected a list of " + std::to_string(pairs) + " numbers, one for each pair of a head that turns, "
                        "of which calm has at most " + std::to_string(factors.size()) + "; found another");
   for (std::size_t k = 0; k < pairs; ++k) {
     const nlohmann::json& factor = (*list)[k];
