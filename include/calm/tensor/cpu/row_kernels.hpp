@@ -8,25 +8,24 @@ namespace calm::kernel::CALM_SET {
 
 /// act(x) and act'(x). silu: x · sigmoid(x). gelu: x · Φ(x), Φ the normal distribution, by erfc, which keeps its digits
 /// where Φ is small. gelu_tanh: x/2 · (1 + tanh u) = x · sigmoid(2u), u = sqrt(2/π) · (x + 0.044715 x³).
-template <class A>
-[[gnu::always_inline]] inline void activate(Activation kind, const RegisterOf<A>& x, RegisterOf<A>& value,
-                                            RegisterOf<A>& slope) {
+template <Activation kind, class A>
+[[gnu::always_inline]] inline void activate(const RegisterOf<A>& x, RegisterOf<A>& value, RegisterOf<A>& slope) {
   using V = RegisterOf<A>;
-  if (kind == Activation::gelu) {
+  if constexpr (kind == Activation::gelu) {
     V below;
     for (std::size_t i = 0; i < Register<A>::count; ++i) below[i] = A(0.5) * std::erfc(x[i] * A(-0.70710678118654752));
     value = x * below;
     slope = below + x * A(0.39894228040143268) * exp_of<A>(A(-0.5) * x * x);
-    return;
+  } else {
+    V inner = x, steep = V{} + A(1);
+    if constexpr (kind == Activation::gelu_tanh) {
+      inner = A(1.5957691216057308) * (x + A(0.044715) * x * x * x);
+      steep = A(1.5957691216057308) * (A(1) + A(0.134145) * x * x);
+    }
+    const V s = sigmoid_of<A>(inner);
+    value = x * s;
+    slope = s + value * (A(1) - s) * steep;
   }
-  V inner = x, steep = V{} + A(1);
-  if (kind == Activation::gelu_tanh) {
-    inner = A(1.5957691216057308) * (x + A(0.044715) * x * x * x);
-    steep = A(1.5957691216057308) * (A(1) + A(0.134145) * x * x);
-  }
-  const V s = sigmoid_of<A>(inner);
-  value = x * s;
-  slope = s + value * (A(1) - s) * steep;
 }
 
 /// What stands in a row behind its last whole register, with room for a register; null where there is no row.
@@ -83,20 +82,15 @@ struct Rows {
   /// y = act(x) · up; `up` null: 1. Keeps both operands where there is room (not null).
   template <class A, class T, class Y>
   static void gate(Activation kind, std::size_t n, const T* x, const T* up, Y* x_kept, Y* up_kept, Y* y) {
+    const auto whole = kind == Activation::silu   ? gate_registers<Activation::silu, A, T, Y>
+                       : kind == Activation::gelu ? gate_registers<Activation::gelu, A, T, Y>
+                                                  : gate_registers<Activation::gelu_tanh, A, T, Y>;
+    const std::size_t i = whole(n, x, up, x_kept, up_kept, y), rest = n - i;
+    if (rest == 0) return;
     constexpr std::size_t count = Register<A>::count;
-    std::size_t i = 0;
-    for (; i + count <= n; i += count) {
-      RegisterOf<A> g = load_as<A>(x + i), u = RegisterOf<A>{} + A(1), value, slope;
-      if (up) u = load_as<A>(up + i);
-      if (x_kept) store_as<A>(g, x_kept + i), store_as<A>(u, up_kept + i);
-      activate<A>(kind, g, value, slope);
-      store_as<A>(value * u, y + i);
-    }
-    if (i == n) return;
-    const std::size_t rest = n - i;
     const Tail<T, count> g(rest, x + i), u(rest, detail::behind(up, i));
     Tail<Y, count> g_kept(rest, detail::behind(x_kept, i)), u_kept(rest, detail::behind(up_kept, i)), to(rest, y + i);
-    gate<A, T, Y>(kind, count, g.row, u.row, g_kept.row, u_kept.row, to.row);
+    whole(count, g.row, u.row, g_kept.row, u_kept.row, to.row);
     g_kept.write(rest, detail::behind(x_kept, i)), u_kept.write(rest, detail::behind(up_kept, i)),
         to.write(rest, y + i);
   }
@@ -106,22 +100,16 @@ struct Rows {
   template <class A, class T, class Y>
   static void gate_backward(Activation kind, std::size_t n, const T* x, const T* up, const Y* dy, bool add, T* dx,
                             T* dup) {
+    const auto whole = kind == Activation::silu   ? gate_backward_registers<Activation::silu, A, T, Y>
+                       : kind == Activation::gelu ? gate_backward_registers<Activation::gelu, A, T, Y>
+                                                  : gate_backward_registers<Activation::gelu_tanh, A, T, Y>;
+    const std::size_t i = whole(n, x, up, dy, add, dx, dup), rest = n - i;
+    if (rest == 0) return;
     constexpr std::size_t count = Register<A>::count;
-    std::size_t i = 0;
-    for (; i + count <= n; i += count) {
-      RegisterOf<A> d = load_as<A>(dy + i), value, slope;
-      activate<A>(kind, load_as<A>(x + i), value, slope);
-      value *= d, slope *= d;
-      if (up) slope *= load_as<A>(up + i);
-      if (dx) store_as<A>(add ? load_as<A>(dx + i) + slope : slope, dx + i);
-      if (dup) store_as<A>(add ? load_as<A>(dup + i) + value : value, dup + i);  // which may be dx, so in this order
-    }
-    if (i == n) return;
-    const std::size_t rest = n - i;
     const Tail<T, count> g(rest, x + i), u(rest, detail::behind(up, i));
     const Tail<Y, count> d(rest, dy + i);
     Tail<T, count> to_x(rest, detail::behind(dx, i)), to_up(rest, dup == dx ? nullptr : detail::behind(dup, i));
-    gate_backward<A, T, Y>(kind, count, g.row, u.row, d.row, add, to_x.row, dup == dx ? to_x.row : to_up.row);
+    whole(count, g.row, u.row, d.row, add, to_x.row, dup == dx ? to_x.row : to_up.row);
     to_x.write(rest, detail::behind(dx, i)), to_up.write(rest, detail::behind(dup, i));
   }
 
@@ -148,6 +136,38 @@ struct Rows {
     rest.write(n - i, x + i);
     for (; i < n; ++i) total += static_cast<double>(x[i]);
     return static_cast<A>(total);
+  }
+
+ private:
+  // The whole registers of `gate` and `gate_backward`; how many numbers these are. One loop for each activation: a call
+  // of erfc in it would have all others keep their constants in memory.
+  template <Activation kind, class A, class T, class Y>
+  static std::size_t gate_registers(std::size_t n, const T* x, const T* up, Y* x_kept, Y* up_kept, Y* y) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) {
+      RegisterOf<A> g = load_as<A>(x + i), u = RegisterOf<A>{} + A(1), value, slope;
+      if (up) u = load_as<A>(up + i);
+      if (x_kept) store_as<A>(g, x_kept + i), store_as<A>(u, up_kept + i);
+      activate<kind, A>(g, value, slope);
+      store_as<A>(value * u, y + i);
+    }
+    return i;
+  }
+  template <Activation kind, class A, class T, class Y>
+  static std::size_t gate_backward_registers(std::size_t n, const T* x, const T* up, const Y* dy, bool add, T* dx,
+                                             T* dup) {
+    constexpr std::size_t count = Register<A>::count;
+    std::size_t i = 0;
+    for (; i + count <= n; i += count) {
+      RegisterOf<A> d = load_as<A>(dy + i), value, slope;
+      activate<kind, A>(load_as<A>(x + i), value, slope);
+      value *= d, slope *= d;
+      if (up) slope *= load_as<A>(up + i);
+      if (dx) store_as<A>(add ? load_as<A>(dx + i) + slope : slope, dx + i);
+      if (dup) store_as<A>(add ? load_as<A>(dup + i) + value : value, dup + i);  // which may be dx, so in this order
+    }
+    return i;
   }
 };
 
