@@ -13,14 +13,14 @@ template <std::size_t D, class V, std::size_t... I>
   return __builtin_shufflevector(a, b, static_cast<int>(I & D ? n + I : I)...) +
          __builtin_shufflevector(a, b, static_cast<int>((I & D ? n : 0) + (I ^ D))...);
 }
-/// In lane i the sum of all lanes of v(i mod N).
-template <std::size_t N, class V, class Of>
-[[gnu::always_inline]] inline V lane_sums(const Of& v) {
+/// In lane i the sum of all lanes of v[i mod N · Step].
+template <std::size_t N, std::size_t Step, class V>
+[[gnu::always_inline]] inline V lane_sums(const V* v) {
   if constexpr (N == 1)
-    return v(0);
+    return *v;
   else
-    return folded<N / 2>(lane_sums<N / 2, V>(v), lane_sums<N / 2, V>([&](std::size_t i) { return v(i + N / 2); }),
-                         std::make_index_sequence<sizeof(V) / sizeof(v(0)[0])>{});
+    return folded<N / 2>(lane_sums<N / 2, Step>(v), lane_sums<N / 2, Step>(v + N / 2 * Step),
+                         std::make_index_sequence<sizeof(V) / sizeof((*v)[0])>{});
 }
 
 /// c[j] = a · b[j], as many as a register holds of them; `width` in whole registers. With `Fetch`, the rows behind the
@@ -44,7 +44,7 @@ template <bool Fetch, class Rule, class Number>
       Rule::add(sum[j], left, right);
     }
   }
-  store(lane_sums<count, V>([&](std::size_t j) { return sum[j]; }), c);
+  store(lane_sums<count, 1>(sum), c);
 }
 /// a · b for any width, added up in the same order.
 template <class Rule, class Number>
@@ -57,7 +57,7 @@ typename Rule::sum dot(std::size_t width, const Number* a, const Number* b) {
     std::memcpy(&right, b + k, bytes);
     Rule::add(sum, left, right);
   }
-  return lane_sums<Register<typename Rule::sum>::count, typename Rule::V>([&](std::size_t) { return sum; })[0];
+  return lane_sums<Register<typename Rule::sum>::count, 0>(&sum)[0];
 }
 
 /// A `RowProducts`.

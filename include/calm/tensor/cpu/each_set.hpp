@@ -1,14 +1,19 @@
 /// \file  Includes the file that CALM_KERNELS names once for each instruction set: the program's own, and those beyond
-/// it that processors may have. CALM_SET is the set's namespace, CALM_SET_BYTES the width of its registers; hence no
-/// `#pragma once`. In such a file no lambda computes: GCC gives its body the program's own instructions.
+/// it that processors may have. CALM_SET is the set's namespace, which names what it is, so that sources of one program
+/// may be compiled for different processors; CALM_SET_BYTES is the width of its registers. Hence no `#pragma once`, and
+/// alone it includes nothing. In such a file no lambda computes: GCC gives its body the program's own instructions.
 #include "calm/tensor/cpu/instructions.hpp"
 
-#define CALM_SET native
+#ifdef CALM_KERNELS
+
 #if defined(__AVX512F__)
+#define CALM_SET avx512
 #define CALM_SET_BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
+#define CALM_SET avx2
 #define CALM_SET_BYTES 32
 #else
+#define CALM_SET native
 #define CALM_SET_BYTES 16
 #endif
 #include CALM_KERNELS
@@ -52,3 +57,5 @@
 #endif
 #endif
 #undef CALM_KERNELS
+
+#endif

@@ -38,12 +38,20 @@ inline Instructions& instructions() {
   return found;
 }
 
+// The sets of kernels by name. `native` is what the program is compiled for: the widest that it has anyway.
+#if defined(__AVX512F__)
+namespace avx512 {}
+namespace avx2 = avx512;
+namespace native = avx512;
+#elif defined(__AVX2__) && defined(__FMA__)
+namespace avx2 {}
+namespace native = avx2;
+#else
 namespace native {}
-#if defined(__AVX512F__) || !defined(__x86_64__)
+#if !defined(__x86_64__)
 namespace avx512 = native;
-#endif
-#if (defined(__AVX2__) && defined(__FMA__)) || !defined(__x86_64__)
 namespace avx2 = native;
+#endif
 #endif
 
 /// f(set), the set being of the widest of the three types whose instructions there are.

@@ -96,7 +96,7 @@ template <class T, std::size_t N, class X>
 void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
                           const std::array<PackedSide<T>, N>& sides) {
   using Word = WordOf<T>;
-  if (rows > 2) {
+  if (rows == 0 || rows > 2) {
     for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, false, s.y);
     return;
   }

@@ -29,12 +29,14 @@ inline std::size_t threads() {
 }
 
 /// f(), its parallel loops shared by threads that stay awake in between: for many short ones in a row. What they
-/// compute is the same, to the bit.
+/// compute is the same, to the bit. One call of the process at a time has such threads; within it, loops of OpenMP that
+/// are not the library's have one thread.
 template <class F>
 auto with_team(Cpu, const F& f) {
 #ifdef _OPENMP
   // A thread that waits for its turn on a processor would hold up all others in each loop.
-  if (detail::Team::led() == nullptr && threads() > 1 && omp_get_max_threads() <= omp_get_num_procs()) {
+  if (detail::Team::led() == nullptr && threads() > 1 && omp_get_max_threads() <= omp_get_num_procs() &&
+      !detail::Team::any().exchange(true)) {
     std::optional<decltype(f())> result;
     std::exception_ptr error;
     std::optional<detail::Team> team;
@@ -55,6 +57,7 @@ auto with_team(Cpu, const F& f) {
         team->dismiss();
       }
     }
+    detail::Team::any() = false;
     if (error) std::rethrow_exception(error);
     return *std::move(result);
   }

@@ -44,8 +44,12 @@ template <class A, class T>
     HalfBits half;
     std::memcpy(&half, from, sizeof(half));
     return (RegisterOf<A>)(__builtin_convertvector(half, Bits) << 16);
-  } else {
+  } else if constexpr (std::is_same_v<T, A>) {
     return Register<A>::load(from);
+  } else {
+    RegisterOf<A> v;
+    for (std::size_t i = 0; i < Register<A>::count; ++i) v[i] = A(from[i]);
+    return v;
   }
 }
 /// A register of numbers of type A to memory of type T; to bf16 they are rounded.
@@ -54,8 +58,10 @@ template <class A, class T>
   if constexpr (std::is_same_v<T, bf16>) {
     const HalfBits half = __builtin_convertvector(rounded_bits((Bits)v) >> 16, HalfBits);
     std::memcpy(static_cast<void*>(to), &half, sizeof(half));
-  } else {
+  } else if constexpr (std::is_same_v<T, A>) {
     Register<A>::store(v, to);
+  } else {
+    for (std::size_t i = 0; i < Register<A>::count; ++i) to[i] = T(v[i]);
   }
 }
 

@@ -19,12 +19,18 @@ class Team {
     return team;
   }
 
+  /// Whether some thread leads a team: a second one would wait for processors on which the first one waits.
+  static std::atomic<bool>& any() {
+    static constinit std::atomic<bool> led{false};
+    return led;
+  }
+
   explicit Team(std::size_t size) : size_(size) {}
   std::size_t size() const { return size_; }
 
   /// f(part) for each of [0, parts), each on a thread of its own, part 0 on this one. parts <= size()
   template <class F>
-  void run(std::size_t parts, const F& f) {
+  void run(std::size_t parts, const F& f) noexcept {
     call_ = [](const void* g, std::size_t part) { (*static_cast<const F*>(g))(part); };
     f_ = &f, parts_ = parts;
     busy_.store(size_ - 1, std::memory_order_relaxed);
