@@ -59,7 +59,8 @@ void require_close(const std::string& what, std::size_t n, const T* host, const 
     const auto a = static_cast<double>(host[i]), b = static_cast<double>(gpu[i]);
     if (a == b) continue;  // infinities too
     if (std::isfinite(a)) largest = std::max(largest, std::abs(a));
-    if (const double difference = std::abs(a - b); !(difference <= apart)) apart = difference, worst = i;
+    const double difference = std::abs(a - b);
+    if (!(difference <= apart) && !std::isnan(apart)) apart = difference, worst = i;  // what is no number stays
   }
   INFO(what << ", seed " << seed() << ": element " << worst << " of " << n);
   if (apart == 0) return;

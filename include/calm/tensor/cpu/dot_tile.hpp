@@ -49,12 +49,19 @@ template <bool Fetch, class Rule, class Number>
 /// a · b for any width, added up in the same order.
 template <class Rule, class Number>
 typename Rule::sum dot(std::size_t width, const Number* a, const Number* b) {
+  constexpr std::size_t per = register_bytes / sizeof(Number);
   typename Rule::V sum{};
-  for (std::size_t k = 0; k < width; k += register_bytes / sizeof(Number)) {
+  std::size_t k = 0;
+  for (; k + per <= width; k += per) {
+    typename Rule::V left, right;
+    load(left, a + k);
+    load(right, b + k);
+    Rule::add(sum, left, right);
+  }
+  if (k < width) {
     typename Rule::V left{}, right{};
-    const std::size_t bytes = std::min(register_bytes, (width - k) * sizeof(Number));
-    std::memcpy(&left, a + k, bytes);
-    std::memcpy(&right, b + k, bytes);
+    std::memcpy(static_cast<void*>(&left), a + k, (width - k) * sizeof(Number));
+    std::memcpy(static_cast<void*>(&right), b + k, (width - k) * sizeof(Number));
     Rule::add(sum, left, right);
   }
   return lane_sums<Register<typename Rule::sum>::count, 0>(&sum)[0];

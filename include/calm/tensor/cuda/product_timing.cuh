@@ -75,7 +75,8 @@ void time_algorithms(const Multiplication<A, T, R>& m, Plan& plan) {
   using Word = std::conditional_t<sizeof(R) == 2, std::uint16_t,
                                   std::conditional_t<sizeof(R) == 4, std::uint32_t, std::uint64_t>>;
   const Product& p = m.p;
-  const std::size_t elements = p.m * p.c_stride, second = p.second();
+  // The second result stands behind the first one, aligned as any algorithm may want it.
+  const std::size_t elements = (p.m * p.c_stride + 255) / 256 * 256, second = p.second();
   const Scratch<R> expected(elements + second), found(elements + second);
   const Scratch<Index> flags(2);
   const auto run = [&](const Algorithm& algorithm, const Scratch<R>& to) {

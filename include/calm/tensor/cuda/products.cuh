@@ -29,8 +29,12 @@ bool multiply(const Product& p, A alpha, const T* a, const T* b, R* c, const R* 
       plan.others.clear();
     }
   }
-  if (const auto status = m.run(plan, plan.algorithm, c, second); status != CUBLAS_STATUS_SUCCESS) [[unlikely]]
+  if (const auto status = m.run(plan, plan.algorithm, c, second); status != CUBLAS_STATUS_SUCCESS) [[unlikely]] {
+    if (p.epilogue != CUBLASLT_EPILOGUE_DEFAULT &&
+        (status == CUBLAS_STATUS_INVALID_VALUE || status == CUBLAS_STATUS_NOT_SUPPORTED))
+      return plan.served = false;  // nothing was launched
     check(status, p.text());
+  }
   Context& context = Context::get();
   ++context.launches;
   if (context.profile) context.mark(p.text());

@@ -43,7 +43,7 @@ struct GatedLinearNode {
   kernel::Activation kind;
   std::size_t rows;
   Storage<Device> both;  ///< gate · x and up · x; the backward pass writes their gradients in their place
-  W gate;                ///< with `up` behind it
+  W gate, up;            ///< one behind the other
   Slot x_slot;
 
   void backward(Tape<Device>& tape, Slot slot) {
@@ -83,7 +83,7 @@ auto gated_linear(const X& x, kernel::Activation kind, const W& gate, const W& u
                  {value(x).data(), Node::in}, {gate.data(), Node::in}, false, {products, 2 * Node::out});
     kernel::gate_pairs(Device{}, kind, rows, Node::out, products, y.mutable_data());
     if constexpr (is_var<X>)
-      return record(tape_of(x), std::move(y), [&] { return Node{kind, rows, both, gate, slot_of(x)}; });
+      return record(tape_of(x), std::move(y), [&] { return Node{kind, rows, both, gate, up, slot_of(x)}; });
     else
       return y;
   }
