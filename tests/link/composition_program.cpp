@@ -1,7 +1,7 @@
 // A composition in training: gradients of the bridges' weights and of no model's; of the augment, no node at all.
-// present: LinearNode<[^\n]*BridgeInner<Large[^\n]*, (true|false), true>::backward
-// present: LinearNode<[^\n]*nn::Inner<Large>[^\n]*, true, false>::backward
-// absent: LinearNode<[^\n]*nn::(Inner|Queries|Keys)<[^\n]*, (true|false), true>::backward
+// present: LinearNode<[^\n]*BridgeInner<Large[^\n]*, (true|false), true, (true|false)>::backward
+// present: LinearNode<[^\n]*nn::Inner<Large>[^\n]*, true, false, (true|false)>::backward
+// absent: LinearNode<[^\n]*nn::(Inner|Queries|Keys)<[^\n]*, (true|false), true, (true|false)>::backward
 // absent: CrossEntropyNode<[^\n]*, (true|false), true>::backward
 // absent: EmbeddingNode<[^\n]*::backward
 // absent: Node<[^\n]*nn::(Inner|Queries|Keys|Vocab)<Small>[^\n]*::backward

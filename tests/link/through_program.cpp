@@ -1,8 +1,8 @@
 // Through a frozen layer flows the gradient of its input, and no code for those of its weights is there.
-// present: calm::detail::LinearNode<[^\n]*, true, false>::backward
+// present: calm::detail::LinearNode<[^\n]*, true, false, (true|false)>::backward
 // present: calm::detail::AddNode<[^\n]*, true, false, false>::backward
 // present: calm::detail::MultiplyNode<[^\n]*, true, false>::backward
-// absent: LinearNode<[^\n]*, (true|false), true>::backward
+// absent: LinearNode<[^\n]*, (true|false), true, (true|false)>::backward
 // absent: AddNode<[^\n]*, (true|false), true, false>::backward
 // absent: MultiplyNode<[^\n]*, (true|false), true>::backward
 // absent: calm::kernel::sum_rows

@@ -5,7 +5,7 @@
 // present: calm::TrainableParameter<
 // present: calm::kernel::sum_rows
 // present: calm::kernel::multiply_add
-// present: LinearNode<[^\n]*, (true|false), true>::backward
+// present: LinearNode<[^\n]*, (true|false), true, (true|false)>::backward
 // present: AddNode<[^\n]*, (true|false), true, false>::backward
 // present: MultiplyNode<[^\n]*, (true|false), true>::backward
 #include "layer.hpp"

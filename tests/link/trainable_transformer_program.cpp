@@ -3,7 +3,7 @@
 // present: calm::Tape<[^>]*>::
 // present: calm::GradientBuffer<
 // present: calm::TrainableParameter<
-// present: LinearNode<[^\n]*nn::(Inner|Queries|Keys)<[^\n]*, (true|false), true>::backward
+// present: LinearNode<[^\n]*nn::(Inner|Queries|Keys)<[^\n]*, (true|false), true, (true|false)>::backward
 // present: CrossEntropyNode<[^\n]*, (true|false), true>::backward
 // present: EmbeddingNode<[^\n]*::backward
 // present: Node<[^\n]*nn::(Inner|Queries|Keys|Vocab)<Small>[^\n]*::backward

@@ -61,14 +61,15 @@ static_assert(std::is_same_v<Linear<States, Var<F32<Inner, Hidden>>>, Var<Result
 static_assert(std::is_same_v<Sum<States, F32<Hidden>>, States>);
 static_assert(std::is_same_v<Sum<Var<States>, F32<Hidden>>, Var<States>>);
 
-// What the backward pass keeps: a frozen weight keeps no input alive, a frozen input no weight.
+// What the backward pass keeps: a frozen weight keeps no input alive, a frozen input no weight, a bias nothing.
 using Weight = F32<Inner, Hidden>;
-template <bool NeedX, bool NeedW>
-inline constexpr std::size_t node_size = sizeof(detail::LinearNode<States, Weight, NeedX, NeedW>);
+template <bool NeedX, bool NeedW, bool NeedB = false>
+inline constexpr std::size_t node_size = sizeof(detail::LinearNode<States, Weight, NeedX, NeedW, NeedB>);
 inline constexpr std::size_t slot_and_rows = 2 * sizeof(std::size_t);
 static_assert(node_size<true, false> == sizeof(Weight) + slot_and_rows);
 static_assert(node_size<false, true> == sizeof(States) + slot_and_rows);
 static_assert(node_size<true, true> == sizeof(Weight) + sizeof(States) + slot_and_rows);
+static_assert(node_size<true, true, true> <= node_size<true, true> + sizeof(std::size_t));
 
 // Parameters: frozen ones are tensors without a gradient; trainable ones are variables.
 static_assert(!Parameter<Frozen, Weight>::trainable);
