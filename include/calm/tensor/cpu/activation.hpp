@@ -22,7 +22,7 @@ void each(std::size_t n, const F& f) {
   });
 }
 
-/// y = act(gate) · up; `up` null: 1. Keeps both operands where there is room (not null).
+/// y = act(gate) · up; `up` null: 1. Keeps both operands, or none where both places are null.
 template <class A, class T, class Y>
 void gate_rows(Activation kind, std::size_t n, const T* gate, const T* up, Y* gate_kept, Y* up_kept, Y* y) {
   parallel_ranges(n, 1 << 13, [=](std::size_t i, std::size_t end) {

@@ -79,7 +79,7 @@ struct Rows {
     return total;
   }
 
-  /// y = act(x) · up; `up` null: 1. Keeps both operands where there is room (not null).
+  /// y = act(x) · up; `up` null: 1. Keeps both operands, or none where both places are null.
   template <class A, class T, class Y>
   static void gate(Activation kind, std::size_t n, const T* x, const T* up, Y* x_kept, Y* up_kept, Y* y) {
     const auto whole = kind == Activation::silu   ? gate_registers<Activation::silu, A, T, Y>
