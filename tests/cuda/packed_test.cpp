@@ -151,7 +151,8 @@ TEST_CASE("cuda packed: attention to keys that are kept in bf16") {
     return attention_with_lse(move_to<Device>(q), move_to<Device>(k), move_to<Device>(v), mask<Device>(), options);
   };
   const auto check = [&](const auto& options) {
-    const auto host = on(Cpu{}, options), gpu = on(Cuda{}, options);
+    const auto host = on(Cpu{}, options);
+    const auto gpu = on(Cuda{}, options);
     require_close("result", host.first, gpu.first, 2000);
     require_close("log-sum-exp", host.second, gpu.second, 2000);
   };
