@@ -27,7 +27,8 @@ namespace calm::kernel {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;  // in [0.7, 1.42], so its exponent has room for n
-  const auto exponent = static_cast<std::int32_t>(n == n ? n : 0.0f);  // no integer is what is no number
+  // What is no number is no integer either.
+  const auto exponent = static_cast<std::int32_t>(n == n ? n : 0.0f);
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + (static_cast<std::uint32_t>(exponent) << 23));
 }
 [[gnu::always_inline]] inline double fast_exp(double x) { return std::exp(x); }
