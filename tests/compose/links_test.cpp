@@ -18,8 +18,6 @@ using Linked = Compose<SmallAnchor<double>, SmallAugment<double>, Map>;
 
 using Grid = LayerMap<Link<0, 1>, Link<2, 1>, Link<0, 3>, Link<2, 3>>;
 static_assert(Grid::stops == 2);
-static_assert(Grid::stop == std::array<std::size_t, 3>{0, 2, 4});
-static_assert(Grid::by_augment_layer == std::array<std::size_t, 4>{0, 2, 1, 3});
 static_assert(LayerMap<Link<3, 1>, Link<0, 2>>::last_augment_layer == 3);
 
 template <class X>

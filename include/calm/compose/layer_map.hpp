@@ -50,24 +50,6 @@ struct LayerMap {
     for (std::size_t i = 1; i < size; ++i) n += anchor[i - 1] != anchor[i];
     return n;
   }();
-  /// Links [stop[s], stop[s + 1]) stand on one anchor layer.
-  static constexpr std::array<std::size_t, stops + 1> stop = [] {
-    std::array<std::size_t, stops + 1> first{};
-    for (std::size_t i = 1, s = 1; i < size; ++i) {
-      if (anchor[i - 1] != anchor[i]) first[s++] = i;
-    }
-    first[stops] = size;
-    return first;
-  }();
-  /// The links in the order of the augment's layers, in which it runs.
-  static constexpr std::array<std::size_t, size> by_augment_layer = [] {
-    std::array<std::size_t, size> order{};
-    for (std::size_t i = 0; i < size; ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), [](std::size_t a, std::size_t b) {
-      return augment[a] != augment[b] ? augment[a] < augment[b] : a < b;
-    });
-    return order;
-  }();
 };
 
 namespace detail {

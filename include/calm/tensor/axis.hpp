@@ -117,8 +117,5 @@ using AxisAt = std::tuple_element_t<I, std::tuple<Axes...>>;
 template <class... Axes>
 using LastAxis = AxisAt<sizeof...(Axes) - 1, Axes...>;
 
-template <class A, class... Axes>
-inline constexpr bool has_axis = (std::is_same_v<A, Axes> || ...);
-
 }  // namespace detail
 }  // namespace calm

@@ -14,23 +14,19 @@
 
 using namespace calm::kernel;
 
-TEST_CASE("fast_exp and fast_tanh keep their stated accuracy over all exponents") {
-  double worst_exp = 0, worst_tanh = 0;
+TEST_CASE("fast_exp keeps its stated accuracy over all exponents") {
+  double worst = 0;
   // Every 4093rd float between 2^-30 and 88, of either sign.
   for (auto bits = std::bit_cast<std::uint32_t>(0x1p-30f); bits < std::bit_cast<std::uint32_t>(88.0f); bits += 4093) {
     for (const float sign : {1.0f, -1.0f}) {
       const float x = sign * std::bit_cast<float>(bits);
-      if (x > -87) {
-        const double expected = std::exp(static_cast<double>(x));
-        worst_exp = std::max(worst_exp, std::abs(static_cast<double>(fast_exp(x)) - expected) / expected);
-      }
-      worst_tanh =
-          std::max(worst_tanh, std::abs(static_cast<double>(fast_tanh(x)) - std::tanh(static_cast<double>(x))));
+      if (x < -87) continue;
+      const double expected = std::exp(static_cast<double>(x));
+      worst = std::max(worst, std::abs(static_cast<double>(fast_exp(x)) - expected) / expected);
     }
   }
-  CHECK(worst_exp < 2.5e-7);
-  CHECK(worst_exp > 1e-9);  // it was measured at all
-  CHECK(worst_tanh < 3e-7);
+  CHECK(worst < 2.5e-7);
+  CHECK(worst > 1e-9);  // it was measured at all
   CHECK(fast_exp(0.0f) == 1.0f);
   CHECK(fast_exp(-1000.0f) < 2e-38f);
   CHECK(fast_exp(1000.0f) > 1e38f);

@@ -15,8 +15,6 @@
 
 namespace calm::kernel::detail {
 
-inline constexpr std::size_t vector_bytes = native::register_bytes;
-
 template <class A>
 using Lanes = native::Register<A>;
 

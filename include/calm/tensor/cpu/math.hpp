@@ -1,4 +1,4 @@
-/// \file  exp, tanh and square roots that run on whole registers.
+/// \file  exp and square roots that run on whole registers.
 #pragma once
 
 #include <bit>
@@ -38,10 +38,6 @@ template <class A>
 [[gnu::always_inline]] inline A sigmoid(A x) {
   return A(1) / (A(1) + fast_exp(-x));
 }
-
-/// tanh through the exponential; absolute error below 3e-7 in float.
-[[gnu::always_inline]] inline float fast_tanh(float x) { return 1.0f - 2.0f / (fast_exp(2.0f * x) + 1.0f); }
-inline double fast_tanh(double x) { return std::tanh(x); }
 
 /// y[i] = √x[i] as std::sqrt rounds it, for x[i] >= 0. std::sqrt may set errno, which keeps it out of vectors.
 template <class A>

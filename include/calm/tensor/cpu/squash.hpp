@@ -12,8 +12,8 @@
 
 namespace calm::kernel {
 
-/// y = tanh(x) or 1 / (1 + e^-x). The library's tanh and not `fast_tanh`: a gate opens from 0, and there an absolute
-/// error of 3e-7 is a large relative one.
+/// y = tanh(x) or 1 / (1 + e^-x). The standard library's tanh and not one by `fast_exp`: a gate opens from 0, and there
+/// that one's absolute error of 3e-7 is a large relative one.
 template <class T>
 void squash(Cpu, Squash kind, std::size_t n, const T* x, T* y) {
   using A = Accumulator<T>;
