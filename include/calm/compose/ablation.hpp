@@ -15,7 +15,7 @@
 
 namespace calm {
 
-/// Losses of one composition on one batch.
+/// Losses of one composition on one batch: mean cross-entropies, in nats per target.
 struct Ablation {
   struct Without {
     LinkPlace place;
@@ -28,6 +28,8 @@ struct Ablation {
 
 /// The loss on a batch with everything as it is, with each link off alone, and with all of them off. A link that is off
 /// already changes nothing. Afterwards the model is set as before.
+///
+/// tokens, targets: [Batch, Time], a target of -1 where nothing is to be predicted.
 template <class Model>
 Ablation ablate(Model& model, const nn::Tokens<typename Model::device>& tokens,
                 const nn::Layout<typename Model::device>& layout, const nn::Tokens<typename Model::device>& targets) {

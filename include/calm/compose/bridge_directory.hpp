@@ -63,7 +63,7 @@ inline std::string card_text(const BridgeCard& card, const io::SafetensorsMetada
 }  // namespace detail
 
 /// Writes the bridges of `model` into `directory`, which is made: `adapter_model.safetensors` as `save_bridges` does,
-/// `adapter_config.json` and `README.md`. Each file appears whole or not at all.
+/// `adapter_config.json` and `README.md`. Each file appears whole or not at all. Throws `Error` as `save_bridges` does.
 template <class Model>
 void save_bridge_directory(Model& model, const std::string& directory, const BridgeCard& card = {}) {
   std::filesystem::create_directories(directory);

@@ -94,7 +94,7 @@ inline std::string meaning_of(const std::string& key) {
 }  // namespace detail
 
 /// Writes the bridges alone, with the SHA-256 of both models' weights (of the augment: of the part that is used). The
-/// file appears whole or not at all.
+/// file appears whole or not at all. Throws `Error` where it cannot be written.
 template <class Model>
 void save_bridges(Model& model, const std::string& path) {
   io::save_module(model, path, detail::bridge_identity(model));

@@ -156,8 +156,9 @@ class Composition : public detail::Branches<B...> {
     return walk(anchor.embed(tokens, layout), 0, layout, nullptr, passes);
   }
 
+  /// tokens: [Batch, Time] -> [Batch, Time, Vocab]
   auto logits(const Tokens& tokens, const Layout& layout) const { return anchor.head(states(tokens, layout)); }
-  /// Mean cross-entropy at `targets` [Batch, Time], -1 where nothing is to be predicted.
+  /// Mean cross-entropy at `targets` [Batch, Time], -1 where nothing is to be predicted, in nats.   -> [One]
   auto loss(const Tokens& tokens, const Layout& layout, const Tokens& targets) const {
     return anchor.head_loss(states(tokens, layout), targets);
   }
@@ -187,8 +188,8 @@ class Composition : public detail::Branches<B...> {
     return caches;
   }
 
-  /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text. Equal to the
-  /// full forward pass within rounding: what a position saw never changes when tokens are added.
+  /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text, [Batch, Vocab].
+  /// Equal to the full forward pass within rounding: what a position saw never changes when tokens are added.
   Tensor<value_type, device, Batch, nn::Vocab<spec>> next_logits(const Tokens& tokens, const Layout& layout,
                                                                  const Tensor<Index, device, Batch>& last,
                                                                  Caches& caches) const {

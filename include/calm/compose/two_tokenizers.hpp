@@ -15,6 +15,7 @@
 
 namespace calm {
 
+/// What of the anchor's text the augment reads.
 struct RetokenizerOptions {
   /// Whether the augment reads the anchor's special tokens as the text of their pieces. The augment's own, with which
   /// its template begins a text (BOS), stand there in any case.

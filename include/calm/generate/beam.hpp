@@ -25,6 +25,7 @@ enum class EarlyStop {
   certain,    ///< when no open beam can become better than the worst of them
 };
 
+/// What beam search is asked for.
 struct BeamOptions {
   std::size_t max_new_tokens = 64;
   std::size_t beams = 4;            ///< how many texts stay open per prompt, and come back

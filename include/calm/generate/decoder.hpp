@@ -21,6 +21,7 @@
 
 namespace calm {
 
+/// The room that a Decoder has.
 struct DecoderOptions {
   std::size_t slots = 8;     ///< how many texts are decoded together; the caches of all are allocated at once
   std::size_t capacity = 0;  ///< tokens that a slot has room for; 0: the model's context

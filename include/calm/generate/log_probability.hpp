@@ -13,6 +13,7 @@
 
 namespace calm {
 
+/// A token and its natural log-probability.
 struct TokenScore {
   Index token;
   double log_probability;

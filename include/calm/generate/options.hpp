@@ -31,6 +31,7 @@ struct TokenEvent {
   double log_probability;  ///< under the model's own distribution
 };
 
+/// How texts are continued, and where they end. What means nothing is refused by whoever takes it (`Error`).
 struct GenerateOptions {
   std::size_t max_new_tokens = 64;
 

@@ -10,17 +10,20 @@
 
 namespace calm::nn {
 
+/// How a state is normalised (Zhang and Sennrich 2019; Ba et al. 2016).
 enum class NormKind {
   rms,           ///< RMSNorm, scale w (Llama)
   rms_plus_one,  ///< RMSNorm, scale 1 + w (Gemma)
   layer,         ///< LayerNorm with scale and bias (GPT-2)
 };
+/// The feed-forward layer (Hendrycks and Gimpel 2016; of gated ones Shazeer 2020).
 enum class MlpKind {
   gelu,       ///< two layers, exact GELU
   gelu_tanh,  ///< two layers, GELU by tanh (GPT-2)
   swiglu,     ///< gated, SiLU (Llama)
   geglu,      ///< gated, GELU by tanh (Gemma)
 };
+/// How a block knows where a token stands (rotary: Su et al. 2021).
 enum class PositionKind {
   learned,  ///< a table of absolute positions, added to the embedding (GPT-2)
   rotary,   ///< rotation of queries and keys (Llama)

@@ -204,13 +204,15 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
     else
       return z;
   }
-  /// x as for `head`, targets: [Batch, Time], -1 where nothing is to be predicted -> mean cross-entropy, [One]
+  /// x as for `head`, targets: [Batch, Time], -1 where nothing is to be predicted -> mean cross-entropy in nats, [One]
   template <Operand X>
   auto head_loss(const X& x, const Tokens<Device>& targets) const {
     return linear_cross_entropy(norm(x, S::config.norm_eps), head_weight(), targets, S::config.logits_softcap);
   }
 
+  /// tokens: [Batch, Time] -> [Batch, Time, Vocab]
   auto logits(const Tokens<Device>& tokens, const Layout<Device>& layout) const { return head(states(tokens, layout)); }
+  /// As `head_loss` of `states`.
   auto loss(const Tokens<Device>& tokens, const Layout<Device>& layout, const Tokens<Device>& targets) const {
     return head_loss(states(tokens, layout), targets);
   }
