@@ -1,4 +1,5 @@
-/// \file  Everything but Hugging Face directories (calm/hugging_face.hpp) and tokenizers (calm/text/tokenizer.hpp).
+/// \file  Everything but Hugging Face directories (calm/hugging_face.hpp), tokenizers (calm/text/tokenizer.hpp) and two
+/// of them in one composition (calm/compose/two_tokenizers.hpp).
 #pragma once
 
 #include "calm/compose.hpp"

@@ -39,6 +39,7 @@ struct SafetensorsEntry {
 /// Keys and values of `__metadata__`.
 using SafetensorsMetadata = std::map<std::string, std::string>;
 
+/// What a safetensors file says of itself, in front of its data.
 struct SafetensorsHeader {
   SafetensorsMetadata metadata;
   std::map<std::string, SafetensorsEntry, std::less<>> tensors;

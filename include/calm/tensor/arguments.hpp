@@ -7,10 +7,13 @@
 
 namespace calm::kernel {
 
+/// What stands between the products of an MLP (ops/activation.hpp).
 enum class Activation { silu, gelu, gelu_tanh };
 
+/// Functions with bounded values, for gates (ops/squash.hpp).
 enum class Squash { tanh, sigmoid };
 
+/// How a matrix enters a product.
 enum class Op : bool { none, transpose };
 
 /// A row-major matrix with `stride` elements from one row to the next.

@@ -13,6 +13,7 @@ struct Cuda {
   static constexpr const char* name = "Cuda";
 };
 
+/// Whether operations run on `Device` in this program: on `Cuda` where calm::cuda is linked.
 template <class Device>
 inline constexpr bool has_kernels = false;
 template <>

@@ -87,8 +87,9 @@ struct AccumulatorOf<double> {
 template <class T>
 using Accumulator = typename detail::AccumulatorOf<T>::type;
 
+/// The name of element type `T` in safetensors files.
 template <class T>
-inline constexpr const char* dtype_name = "unknown";  // the names of safetensors
+inline constexpr const char* dtype_name = "unknown";
 template <>
 inline constexpr const char* dtype_name<float> = "F32";
 template <>

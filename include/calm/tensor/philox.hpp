@@ -21,6 +21,7 @@ struct RandomKey {
   constexpr RandomKey at(std::uint64_t i) const { return {seed, (stream + 1) * 0x9E3779B97F4A7C15ull ^ i}; }
 };
 
+/// A counter, and the 128 random bits that it becomes.
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 
 namespace detail {
@@ -42,6 +43,7 @@ constexpr void philox_rounds(std::uint32_t (&x)[4][Lanes], std::array<std::uint3
 
 }  // namespace detail
 
+/// Philox4x32-10: ten rounds under `key` (Salmon et al. 2011).
 constexpr PhiloxBlock philox(PhiloxBlock counter, std::array<std::uint32_t, 2> key) {
   std::uint32_t x[4][1] = {{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}};
   detail::philox_rounds(x, key);

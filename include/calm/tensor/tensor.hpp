@@ -68,6 +68,7 @@ class Tensor {
     else kernel::copy_from_host(Device{}, t.size() * sizeof(T), values, t.data_);
     return t;
   }
+  /// The same; throws `Error` for another number of values.
   static Tensor from(shape_type shape, std::initializer_list<T> values) {
     detail::require(values.size() == shape.size(), [&] {
       return "calm::Tensor::from: expected " + std::to_string(shape.size()) + " values, found " +
@@ -83,6 +84,7 @@ class Tensor {
   const T* data() const { return data_; }
   const Storage<Device>& storage() const { return storage_; }
 
+  /// The elements, to be written. Throws `Error` while another handle holds the memory.
   T* mutable_data() {
     detail::require_sole_owner(storage_.unique());
     if constexpr (readable && !std::is_same_v<Device, Cpu>) storage_.wait_for_readers();
@@ -90,6 +92,7 @@ class Tensor {
   }
 
   View<const T, Device, Axes...> view() const { return {data_, shape_}; }
+  /// Element i in row-major order.
   const T& operator[](std::size_t i) const {
     static_assert(readable, "calm::Tensor: the elements are in a device's memory; read those of on_host(x)");
     return data_[i];

@@ -95,7 +95,8 @@ inline void require_one_recording(bool one) {
 
 }  // namespace detail
 
-/// The tape that the operands were recorded on; null if none was.
+/// The tape that the operands were recorded on; null if none was. Throws `Error` for a mix of recorded variables and
+/// others.
 template <Operand... X>
 auto tape_of(const X&... x) {
   using Device = typename std::tuple_element_t<0, std::tuple<ValueOf<X>...>>::device;
@@ -131,7 +132,7 @@ Var<T> as_var(T value) {
 }
 
 /// Runs the backward pass from a scalar loss that counts `share` times. Gradients add up in the parameters; the tape is
-/// empty afterwards.
+/// empty afterwards. Throws `Error` if the loss was computed outside a recording.   loss: [One]
 template <Operand Loss>
 void backward(const Loss& loss, double share = 1) {
   static_assert(is_var<Loss>,

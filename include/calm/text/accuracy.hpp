@@ -14,6 +14,7 @@
 
 namespace calm::text {
 
+/// What counts as the same text.
 struct ExactMatchOptions {
   bool strip = false;  ///< white space at either end makes no difference
 };

@@ -23,6 +23,7 @@ namespace calm::text {
 /// The longest n-gram, in words.
 inline constexpr std::size_t bleu_order = 4;
 
+/// How BLEU counts.
 struct BleuOptions {
   /// Counts only the lengths of n-gram that the hypotheses are long enough to have. For single sentences.
   bool effective_order = false;
@@ -46,6 +47,7 @@ struct BleuCounts {
   }
 };
 
+/// BLEU, and what it was made of (Papineni et al. 2002).
 struct BleuScore {
   double score = 0;                            ///< 0 to 100
   std::array<double, bleu_order> precisions{};  ///< 0 to 100, smoothed

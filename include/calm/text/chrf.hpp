@@ -19,6 +19,7 @@
 
 namespace calm::text {
 
+/// How chrF counts.
 struct ChrfOptions {
   std::size_t char_order = 6;  ///< the longest n-gram of characters
   std::size_t word_order = 0;  ///< the longest n-gram of words; 2: chrF++
@@ -31,6 +32,7 @@ struct ChrfOptions {
 /// The options of chrF++.
 inline constexpr ChrfOptions chrf_plus_plus{.word_order = 2};
 
+/// A chrF score (Popović 2015).
 struct ChrfScore {
   double score = 0;       ///< 0 to 100
   std::string name;       ///< "chrF2++"

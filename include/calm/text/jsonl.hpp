@@ -24,6 +24,7 @@ namespace calm::text {
 /// The longest line that is read, in bytes: what has none so far is no JSONL, and would fill the memory.
 inline constexpr std::size_t max_jsonl_line_bytes = std::size_t{1} << 28;
 
+/// When lines are read.
 struct JsonlOptions {
   /// Reads every line when the file is opened, so that a bad one is known before hours of training. Without: when it
   /// is met.

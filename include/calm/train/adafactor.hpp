@@ -15,6 +15,7 @@
 
 namespace calm::train {
 
+/// The constants of Adafactor (Shazeer and Stern 2018, whose sections are named).
 struct AdafactorOptions {
   double decay_power = 0.8;     ///< the second moment's decay at update t is 1 - t^-decay_power (§7.2)
   double clip_threshold = 1;    ///< of the root mean square of a parameter's update (§6)

@@ -14,6 +14,7 @@
 
 namespace calm::train {
 
+/// The constants of AdamW (Loshchilov and Hutter 2019).
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999;  ///< decay of the first and the second moment
   double epsilon = 1e-8;

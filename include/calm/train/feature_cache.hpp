@@ -28,6 +28,7 @@ enum class KeptAs {
   bf16,   ///< rounded: half of the disk. What is computed anew is rounded, too, so the run has the same bits either way
 };
 
+/// Where frozen states are kept, and how much of them.
 struct FeatureCacheOptions {
   std::string path{};            ///< the file, made if it is not there; empty: nothing is kept
   KeptAs kept_as = KeptAs::exact;

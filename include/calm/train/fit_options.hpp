@@ -15,6 +15,7 @@
 
 namespace calm::train {
 
+/// A training run: how long, at what rates, and what is kept of it. All has a default.
 struct FitOptions {
   std::size_t steps = 1000;
   std::size_t batch_size = 32;  ///< examples per step
@@ -49,9 +50,10 @@ struct FitOptions {
   std::function<void(const std::string&)> warn{};  ///< told what a run lives with: steps skipped, checkpoints damaged
 };
 
+/// What came of a training run.
 struct FitResult {
   std::size_t steps = 0;  ///< done in all, resumed ones included
-  double loss = 0;        ///< mean over the last log interval
+  double loss = 0;        ///< nats per token, the mean over the last log interval
   double seconds = 0;     ///< of this call
   bool finished = false;  ///< false: interrupted
   bool stopped_early = false;  ///< finished, since `patience` was at its end

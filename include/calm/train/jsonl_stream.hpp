@@ -40,6 +40,7 @@ enum class TooLong {
   cut,     ///< drop what comes after, the end token too; a prompt that leaves no room is refused
 };
 
+/// How lines become examples.
 struct JsonlStreamOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;           ///< a new order in each epoch; false: the file's order, over and over

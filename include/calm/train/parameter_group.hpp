@@ -19,6 +19,7 @@ struct ParameterGroup {
   std::uint64_t frozen_updates = 0;
 };
 
+/// The groups of an optimizer, in order.
 using ParameterGroups = std::vector<ParameterGroup>;
 
 /// Picks the paths that have `part` in them: `path_has("gate")`.

@@ -1,4 +1,5 @@
-/// \file  x + y, x - y, x * y and s · x, elementwise or with y broadcast over the leading axes.
+/// \file  x + y, x - y, x * y and s · x, elementwise or with y broadcast over the leading axes. Operands whose dynamic
+/// extents differ are an `Error`.
 #pragma once
 
 #include <cstddef>

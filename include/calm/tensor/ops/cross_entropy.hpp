@@ -57,7 +57,7 @@ std::size_t select_targets(const Targets& targets, std::size_t vocab, Index* row
 
 }  // namespace detail
 
-/// The mean of -log softmax(x · Wᵀ)[target] over the targets that count.
+/// The mean of -log softmax(x · Wᵀ)[target] over the targets that count, in nats.
 ///
 /// x: [..., Hidden], weight: [Vocab, Hidden], targets: [...] -> [One]. Only rows with a target are projected, 128
 /// or more at a time, and the gradient is made in the same pass. With `softcap` > 0 the logits z are softcap ·
