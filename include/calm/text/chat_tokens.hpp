@@ -1,4 +1,4 @@
-/// \file  A chat in tokens.
+/// \file  What a chat tokenizer hands on: tokens, and which of them are to be learned.
 #pragma once
 
 #include <cstddef>
