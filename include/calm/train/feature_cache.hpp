@@ -122,8 +122,8 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
 /// `few_rows` rows (4, or 32 of models in bf16) add up in another order: a batch of so few tokens is computed with
 /// padding below it, so there alone a run differs in rounding from one on the composition.
 ///
-/// The process may be killed at any moment (`io::RecordFile`). The file is bound to the models' weights and configurations and
-/// to the layers that are read; another composition is refused by an `Error`.
+/// The process may be killed at any moment (`io::RecordFile`). The file is bound to the models' weights and
+/// configurations and to the layers that are read; another composition is refused by an `Error`.
 template <class Model>
 class FeatureCache {
   static_assert(detail::reads_one_way<Model>,
