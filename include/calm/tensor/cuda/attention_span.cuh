@@ -16,6 +16,14 @@ namespace calm::cuda {
 struct KeySpan {
   Index first, last, all_first, all_last, hole_first, hole_last, gap_first, gap_last;
 
+  /// Of no queries, and of one.
+  CALM_KERNEL static KeySpan none(Index keys) { return {keys, 0, 0, keys, keys, 0, 0, keys}; }
+  CALM_KERNEL static KeySpan of(const Seen& s, Index keys) {
+    if (s.empty()) return {keys, 0, s.begin, 0, keys, 0, 0, keys};
+    if (s.hole_end <= s.hole_begin) return {s.begin, s.end, s.begin, s.end, keys, 0, keys, 0};
+    return {s.begin, s.end, s.begin, s.end, s.hole_begin, s.hole_end, s.hole_begin, s.hole_end};
+  }
+
   CALM_KERNEL bool some_see(Index begin, Index end) const {
     return begin < last && end > first && !(begin >= gap_first && end <= gap_last);
   }
@@ -29,27 +37,29 @@ struct KeySpan {
   }
 };
 
-/// The span of n queries; query i sees rule.seen(keys, first_row + i).
+/// The span of both.
+struct JoinSpans {
+  CALM_KERNEL KeySpan operator()(const KeySpan& a, const KeySpan& b) const {
+    return {least(a.first, b.first),           most(a.last, b.last),
+            most(a.all_first, b.all_first),    least(a.all_last, b.all_last),
+            least(a.hole_first, b.hole_first), most(a.hole_last, b.hole_last),
+            most(a.gap_first, b.gap_first),    least(a.gap_last, b.gap_last)};
+  }
+
+ private:
+  CALM_KERNEL static Index least(Index a, Index b) { return b < a ? b : a; }
+  CALM_KERNEL static Index most(Index a, Index b) { return b > a ? b : a; }
+};
+
+/// The span of n queries; query i sees rule.seen(keys, first_row + i). Bounds are the host's memory, far away, so each
+/// is read once.
 template <class A>
 CALM_KERNEL KeySpan key_span(const Team& team, const Rule<A>& rule, std::size_t keys, std::size_t first_row,
                              std::size_t n) {
-  const Index none = static_cast<Index>(keys);
-  const auto seen_by = [&](std::size_t i) { return rule.seen(keys, first_row + i); };
-  const auto max = [&](const auto& f) {
-    return team.template max<Index>(n, [&](std::size_t i) { return f(seen_by(i)); });
-  };
-  const auto [first, last] = keys_seen(team, n, keys, seen_by);
-  KeySpan span{static_cast<Index>(first), static_cast<Index>(last), 0, 0, none, 0, none, 0};
-  span.all_last = -max([](const Seen& s) { return s.empty() ? 0 : -s.end; });
-  if (rule.begin) span.all_first = max([](const Seen& s) { return s.begin; });
-  if (rule.hole_end) {
-    const auto whole = [](const Seen& s) { return s.hole_end <= s.hole_begin; };
-    span.hole_first = -max([&](const Seen& s) { return whole(s) ? -none : -s.hole_begin; });
-    span.hole_last = max([&](const Seen& s) { return whole(s) ? 0 : s.hole_end; });
-    span.gap_first = max([&](const Seen& s) { return s.empty() ? 0 : whole(s) ? none : s.hole_begin; });
-    span.gap_last = -max([&](const Seen& s) { return s.empty() ? -none : whole(s) ? 0 : -s.hole_end; });
-  }
-  return span;
+  const Index all = static_cast<Index>(keys);
+  return team.fold(n, KeySpan::none(all), [&](std::size_t i) {
+    return KeySpan::of(rule.seen(keys, first_row + i), all);
+  }, JoinSpans{});
 }
 
 /// Rows of one text for `pack` heads that share a key head, query by query: row r is query r / pack of head

@@ -19,12 +19,15 @@ void begin_beside() {
   on_side = true;
 }
 void end_beside() noexcept { on_side = false; }
+inline void forget_beside(Context& context) {
+  context.side_runs = false;
+  for (auto& mark : context.marks) mark.second.set = false;
+}
 void join_beside() {
   Context& context = Context::get();
   if (!context.side_runs) return;
   wait_for(context.side, context.main, context.joined);
-  context.side_runs = false;
-  for (auto& mark : context.marks) mark.second.set = false;
+  forget_beside(context);
 }
 void mark_beside(std::size_t place) {
   Context::Mark& mark = Context::get().marks[place];
@@ -47,7 +50,11 @@ void begin_recording() {
 }
 void* end_recording(bool abandon) {
   Context& context = Context::get();
-  if (context.side_runs) join_beside();
+  if (context.side_runs) {  // whatever became of it, the two streams leave the recording together
+    cudaEventRecord(context.joined, context.side);
+    cudaStreamWaitEvent(context.main, context.joined, 0);
+    forget_beside(context);
+  }
   context.records = false;
   cudaGraph_t graph = nullptr;
   const cudaError_t error = cudaStreamEndCapture(context.main, &graph);

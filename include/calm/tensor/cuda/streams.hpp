@@ -24,7 +24,8 @@ void drop_recorded(void* recorded) noexcept;
 /// What `f` launched, to be launched again as one: the same kernels on the same memory (a CUDA graph).
 class Recorded {
  public:
-  /// Nothing of `f` runs. Throws `Error`, and keeps nothing, if `f` waits for the device, copies between it and the
+  /// Nothing of `f` runs. It should have run once before: a kernel is loaded, and a product's algorithm chosen, when
+  /// they are first launched. Throws `Error`, and keeps nothing, if `f` waits for the device, copies between it and the
   /// host, or makes tensors that the host writes: these would not happen again.
   template <class F>
   explicit Recorded(const F& f) {
