@@ -55,3 +55,11 @@ TEST_CASE("adapters of another kind are refused") {
   put_contents(path, "[]");
   CHECK_THROWS_WITH(load_bridge_directory(*m, folder / "bridge"), Contains("expected an object"));
 }
+
+TEST_CASE("a folder that cannot be made is an Error that names it") {
+  const TemporaryFolder folder;
+  const auto m = make_small<Model>(true);
+  put_contents(folder / "file", "");
+  CHECK_THROWS_WITH(save_bridge_directory(*m, folder / "file/bridge"), Contains("file/bridge/adapter_model"));
+  CHECK_THROWS_AS(save_bridge_directory(*m, folder / "file/bridge"), Error);
+}

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
 
 #include "calm/compose/bridge_file.hpp"
 #include "calm/io/file.hpp"
@@ -66,7 +67,8 @@ inline std::string card_text(const BridgeCard& card, const io::SafetensorsMetada
 /// `adapter_config.json` and `README.md`. Each file appears whole or not at all. Throws `Error` as `save_bridges` does.
 template <class Model>
 void save_bridge_directory(Model& model, const std::string& directory, const BridgeCard& card = {}) {
-  std::filesystem::create_directories(directory);
+  std::error_code code;  // where there is no directory, no file can be written either, and that is an Error
+  std::filesystem::create_directories(directory, code);
   const std::string weights = directory + "/adapter_model.safetensors";
   save_bridges(model, weights);
   const io::SafetensorsMetadata metadata = io::SafetensorsFile::open(weights).metadata();

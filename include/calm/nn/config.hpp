@@ -30,7 +30,7 @@ enum class PositionKind {
 };
 
 /// The shape of a decoder-only transformer, with norms before attention and MLP and perhaps behind them. A model is a
-/// named struct that holds one: `struct Tiny { static constexpr calm::nn::TransformerConfig config{.vocab = 256, …}; };`
+/// named struct that holds one: `struct Tiny { static constexpr nn::TransformerConfig config{.vocab = 256, …}; };`
 struct TransformerConfig {
   std::size_t vocab = 0;       ///< tokens
   std::size_t hidden = 0;      ///< width of the residual stream
