@@ -126,8 +126,10 @@ void tile(std::size_t depth, const typename Rule::word* a, const PanelList<typen
 #pragma GCC unroll 12
     for (std::size_t p = 0; p < Panels; ++p) {
       const auto* row = from + p * b_panel;
-      __builtin_prefetch(row + ahead * b_row);
-      __builtin_prefetch(row + ahead * b_row + 64 / sizeof(*row));
+      if constexpr (Rows > 2) {  // a row or two read faster by the processor's own prefetching alone
+        __builtin_prefetch(row + ahead * b_row);
+        __builtin_prefetch(row + ahead * b_row + 64 / sizeof(*row));
+      }
       load(right[2 * p], row), load(right[2 * p + 1], row + count);
     }
 #pragma GCC unroll 12
