@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "calm/compose/compose.hpp"
 #include "calm/compose/join_softmax.hpp"
 #include "calm/generate/generate.hpp"
+#include "calm/tensor/cuda/profile.hpp"
 #include "calm/train/batch.hpp"
 #include "calm/train/feature_cache.hpp"
 #include "compose/models.hpp"
@@ -209,6 +211,60 @@ TEST_CASE("cuda model: a step of decoding is recorded, or not where the host has
   REQUIRE(recorded(make<Everywhere<double, Cuda>>(1)));
   REQUIRE(recorded(make<Rich<double, Cuda>>(1)));
   REQUIRE_FALSE(recorded(make<Prefixed<double, Cuda>>(1)));
+}
+
+TEST_CASE("cuda model: what is drawn is what the host draws, and no logits come back for it") {
+  const auto host = make<Plain<double, Cpu>>(seed());
+  const auto gpu = make<Plain<double, Cuda>>(seed());
+  std::vector<GenerateOptions> requests(4, {.max_new_tokens = 9, .log_probabilities = true});
+  requests[0].temperature = 1.5;
+  requests[1].temperature = 0.7, requests[1].top_k = 7, requests[1].min_p = 0.01;
+  requests[2].temperature = 2, requests[2].top_p = 0.9, requests[2].top_k = 12;
+  for (std::uint64_t r = 0; r < 4; ++r) requests[r].seed = seed() + r;  // the last one is greedy
+  const auto completions_of = [&](const auto& model) {
+    Decoder decoder(model, {.slots = 4, .capacity = 16});
+    for (std::size_t r = 0; r < 4; ++r) decoder.submit({static_cast<Index>(1 + r), 2}, requests[r]);
+    decoder.step();  // reads the prompts
+    cuda::start_profile();
+    decoder.run();
+    std::size_t draws = 0, copies = 0;
+    for (const auto& line : cuda::end_profile()) {
+      draws += line.kernel == "draw_rows" ? line.launches : 0;
+      copies += line.kernel == "copy_to_host" ? line.launches : 0;
+    }
+    std::vector<Completion> made;
+    for (std::size_t r = 0; r < 4; ++r) made.push_back(*decoder.take(r));
+    return std::tuple(std::move(made), draws, copies);
+  };
+  const auto [expected, none, no_copies] = completions_of(*host);
+  const auto [found, draws, copies] = completions_of(*gpu);
+  INFO("seed " << seed());
+  REQUIRE(none == 0);
+  REQUIRE(draws > 0);
+  REQUIRE(copies == 0);
+  for (std::size_t r = 0; r < 4; ++r) {
+    REQUIRE(found[r].tokens == expected[r].tokens);
+    require_close("log-probabilities", 9, expected[r].log_probabilities.data(), found[r].log_probabilities.data(), 100);
+  }
+}
+
+TEST_CASE("cuda model: what a device cannot draw the host does, beside what it can") {
+  const auto host = make<Plain<double, Cpu>>(seed());
+  const auto gpu = make<Plain<double, Cuda>>(seed());
+  std::vector<GenerateOptions> requests(4, {.max_new_tokens = 9, .temperature = 1.2, .seed = seed()});
+  requests[1].repetition_penalty = 1.4;
+  requests[2].policy = [](std::span<double> scores, std::span<const Index>) { scores[3] = impossible; };
+  requests[3].alternatives = 2;
+  const auto tokens_of = [&](const auto& model) {
+    Decoder decoder(model, {.slots = 4, .capacity = 16});
+    for (const auto& options : requests) decoder.submit({5, 6}, options);
+    decoder.run();
+    std::vector<std::vector<Index>> made;
+    for (std::size_t r = 0; r < 4; ++r) made.push_back(decoder.take(r)->tokens);
+    return made;
+  };
+  INFO("seed " << seed());
+  REQUIRE(tokens_of(*gpu) == tokens_of(*host));
 }
 
 TEST_CASE("cuda model: log-probabilities behind recorded steps are the host's") {

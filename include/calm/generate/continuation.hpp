@@ -13,6 +13,7 @@
 #include "calm/generate/options.hpp"
 #include "calm/generate/sample.hpp"
 #include "calm/generate/stop.hpp"
+#include "calm/tensor/arguments.hpp"
 
 namespace calm::detail {
 
@@ -39,6 +40,20 @@ class Continuation {
   /// Adds that token, where `only_most_likely`. Whether the text goes on.
   bool advance(Index token) {
     return add(token, [] {});
+  }
+  /// How the next token is drawn, unless all is said by `only_most_likely` or something is asked for which the host
+  /// needs the logits: a policy of the caller's, the repetition penalty, alternatives.
+  std::optional<kernel::Draw> draw() const {
+    const GenerateOptions& o = *options_;
+    if (only_most_likely() || o.policy || o.repetition_penalty != 1 || o.alternatives > 0) return std::nullopt;
+    return kernel::Draw{o.temperature, o.top_k, o.top_p, o.min_p,
+                        static_cast<double>(random_uniform(key_, text_.size() - prompt_))};
+  }
+  /// Adds what came of that draw. Whether the text goes on.
+  bool advance(const kernel::Drawn& drawn) {
+    return add(drawn.token, [&] {
+      if (options_->log_probabilities || options_->on_token) log_probabilities_.push_back(drawn.log_probability);
+    });
   }
   /// Chooses the next token.   logits: [Vocab], behind the last token of `text()`. Whether the text goes on.
   template <class T>

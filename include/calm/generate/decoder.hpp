@@ -214,7 +214,7 @@ class Decoder {
     for (std::size_t s = 0; s < slots_.size(); ++s) {
       if (!slots_[s]) continue;
       const auto text = slots_[s]->text();
-      readings[s] = {text.last(1), text.size() - 1, slots_[s]->prompt_size()};
+      readings[s] = {text.last(1), text.size() - 1, slots_[s]->prompt_size(), slots_[s]->draw()};
       anything = true;
     }
     if (!anything) return false;
@@ -223,6 +223,8 @@ class Decoder {
       if (!slots_[s]) continue;
       if (slots_[s]->only_most_likely())
         leave_if_ended(s, slots_[s]->advance(step_.most_likely(s)));
+      else if (const kernel::Drawn* const drawn = readings[s].draw ? step_.drawn(s) : nullptr)
+        leave_if_ended(s, slots_[s]->advance(*drawn));
       else
         advance(s, step_.logits(s));
     }

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "calm/nn/layout.hpp"
 #include "calm/nn/transformer.hpp"
+#include "calm/tensor/arguments.hpp"
 
 namespace calm::detail {
 
@@ -16,6 +18,7 @@ struct Reading {
   std::span<const Index> tokens;  ///< none: the text stands still
   std::size_t start = 0;          ///< how many of its tokens the cache holds
   std::size_t prompt = 0;         ///< how many of all its tokens were given
+  std::optional<kernel::Draw> draw{};  ///< how its next token comes, if a device may draw it
 };
 
 /// Reads into the caches; text b of them reads `readings[b]`.

@@ -10,9 +10,11 @@
 
 #include "calm/generate/reading.hpp"
 #include "calm/generate/sample.hpp"
+#include "calm/tensor/arguments.hpp"
 #include "calm/tensor/error.hpp"
 #ifdef CALM_CUDA
 #include "calm/tensor/cuda/streams.hpp"
+#include "calm/tensor/storage.hpp"
 #endif
 
 namespace calm::detail {
@@ -31,6 +33,8 @@ class TokenStep {
   const T* logits(std::size_t b) { return logits_.data() + b * vocab; }
   /// The first of those whose logit is the largest.
   Index most_likely(std::size_t b) { return argmax(logits(b), vocab); }
+  /// What the device drew for text b, whose reading said how; null where the host has to.
+  const kernel::Drawn* drawn(std::size_t) const { return nullptr; }
 
  private:
   decltype(read_texts(std::declval<const Model&>(), {}, std::declval<typename Model::Caches&>())) logits_;
@@ -39,8 +43,8 @@ class TokenStep {
 #ifdef CALM_CUDA
 
 /// On a GPU what a step launches is recorded at the second step and launched again as one from then on (a CUDA graph),
-/// where the host has no part in a step: with causal masks and one tokenizer. The most likely tokens
-/// are found there, and the host waits for these alone.
+/// where the host has no part in a step: with causal masks and one tokenizer. The most likely tokens are found there,
+/// others are drawn behind it, where `Reading::draw` says how, and the host waits for these alone.
 template <class Model>
 class TokenStep<Model, Cuda> {
  public:
@@ -57,6 +61,9 @@ class TokenStep<Model, Cuda> {
       if (recorded_) recorded_->launch();
       else step_->run(model, caches);
     }
+    // Launched while the step runs, which takes longer than launching.
+    if (std::any_of(readings.begin(), readings.end(), [](const Reading& r) { return r.draw.has_value(); }))
+      step_->draw();
     cuda::synchronize();
     on_host_ = {};
   }
@@ -65,6 +72,10 @@ class TokenStep<Model, Cuda> {
     return on_host_.data() + b * vocab;
   }
   Index most_likely(std::size_t b) { return step_->best[b]; }
+  const kernel::Drawn* drawn(std::size_t b) const {
+    const kernel::Drawn* const made = step_->drawn() + b;
+    return made->token >= 0 ? made : nullptr;  // the host says what is wrong with such logits
+  }
   /// Whether steps are launched as one.
   bool recorded() const { return recorded_ != nullptr; }
 
@@ -78,6 +89,7 @@ class TokenStep<Model, Cuda> {
     nn::Layout<Cuda> layout;
     PerText last, best;
     Logits logits;
+    Storage<Cuda> draws, results;  ///< a Draw and a Drawn of each text
     Index* best_data;
     T* logits_data;
 
@@ -85,6 +97,7 @@ class TokenStep<Model, Cuda> {
         : tokens(nn::Tokens<Cuda>::zeros(Shape<Batch, Time>(batch, 1))),
           layout(nn::detail::empty_layout<Cuda>(batch, 1)), last(PerText::zeros(Shape<Batch>(batch))),
           best(PerText::zeros(Shape<Batch>(batch))), logits(typename Logits::shape_type(batch)),
+          draws(batch * sizeof(kernel::Draw), Place::shared), results(batch * sizeof(kernel::Drawn), Place::shared),
           best_data(best.mutable_data()), logits_data(logits.mutable_data()) {
       layout.prompt = nn::Tokens<Cuda>::zeros(Shape<Batch, Time>(batch, 1));
       layout.windows = std::make_shared<std::map<std::size_t, nn::Tokens<Cuda>>>();
@@ -100,6 +113,7 @@ class TokenStep<Model, Cuda> {
         position[b] = reads ? static_cast<Index>(r.start) : 0;
         end[b] = reads ? static_cast<Index>(r.start + 1) : 0;
         prompt[b] = static_cast<Index>(r.prompt);
+        how()[b] = r.draw.value_or(kernel::Draw{});
       }
       for (auto& [window, begin] : *layout.windows) nn::detail::write_window(layout, window, begin.mutable_data());
     }
@@ -108,6 +122,9 @@ class TokenStep<Model, Cuda> {
       kernel::copy(Cuda{}, fresh.size(), fresh.data(), logits_data);
       kernel::argmax_rows(Cuda{}, last.size(), vocab, fresh.data(), best_data);
     }
+    void draw() { kernel::draw_rows(Cuda{}, last.size(), vocab, logits_data, best_data, how(), drawn()); }
+    kernel::Draw* how() { return static_cast<kernel::Draw*>(draws.data()); }
+    kernel::Drawn* drawn() { return static_cast<kernel::Drawn*>(results.data()); }
   };
 
   void record(const Model& model, typename Model::Caches& caches) {

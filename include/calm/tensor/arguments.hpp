@@ -121,6 +121,25 @@ struct AdafactorStep {
   bool relative;
 };
 
+/// How a token is drawn from a row of logits: what is left of softmax(logits / temperature) after top-k, top-p and
+/// min-p, in this order (generate/policies.hpp).
+struct Draw {
+  double temperature = 0;  ///< 0: the most likely token, of equals the first
+  std::size_t top_k = 0;   ///< 0: all
+  double top_p = 1;        ///< 1: all
+  double min_p = 0;        ///< 0: all
+  double uniform = 0;      ///< the random number, in [0, 1)
+
+  constexpr bool keeps_most_likely(std::size_t vocab) const { return temperature > 0 && top_k > 0 && top_k < vocab; }
+  constexpr bool keeps_nucleus() const { return temperature > 0 && top_p < 1; }
+};
+
+/// What was drawn.
+struct Drawn {
+  Index token;             ///< -1: some logit is no number, or none is finite
+  double log_probability;  ///< under softmax(logits)
+};
+
 /// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
 inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
 

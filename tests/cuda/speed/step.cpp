@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -137,10 +138,11 @@ void decoding(Model& model, double ceiling) {
   (void)calm::detail::read_texts(model, std::span(&whole, 1), *caches);
   const auto plan = calm::plan<Model>(1, 256);
   const double bytes = static_cast<double>(plan.weights() + plan.folded);  // each weight once, the table of tokens too
-  const auto measure = [&](const char* name, std::size_t steps, const auto& read) {
+  const auto measure = [&](const char* name, std::size_t steps, const auto& read,
+                           std::optional<calm::kernel::Draw> draw = {}) {
     const auto next = [&] {
       text.push_back(7);
-      const calm::detail::Reading reading{std::span(text).last(1), text.size() - 1, prompt};
+      const calm::detail::Reading reading{std::span(text).last(1), text.size() - 1, prompt, draw};
       read(std::span(&reading, 1));
     };
     for (int i = 0; i < 8; ++i) next();
@@ -152,7 +154,11 @@ void decoding(Model& model, double ceiling) {
   measure("decoding, launch by launch", 32,
           [&](auto readings) { (void)calm::detail::read_texts(model, readings, *caches); });
   calm::detail::TokenStep<Model> step;
-  measure("decoding, one text", 128, [&](auto readings) { step.read(model, readings, *caches); });
+  const auto read = [&](auto readings) { step.read(model, readings, *caches); };
+  measure("decoding, one text", 128, read);
+  measure("decoding, one text, drawn by temperature", 64, read, calm::kernel::Draw{.temperature = 0.8, .uniform = 0.6});
+  measure("decoding, one text, drawn by top-k and top-p", 64, read,
+          calm::kernel::Draw{.temperature = 0.8, .top_k = 50, .top_p = 0.9, .uniform = 0.6});
   std::printf("{\"name\": \"decoding is recorded\", \"value\": %s}\n", step.recorded() ? "true" : "false");
   calm::cuda::start_profile();
   const calm::detail::Reading reading{std::span(text).last(1), text.size() - 1, prompt};

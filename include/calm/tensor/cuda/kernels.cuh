@@ -7,6 +7,7 @@
 #include "calm/tensor/cuda/attention.cuh"
 #include "calm/tensor/cuda/attention_backward.cuh"
 #include "calm/tensor/cuda/cross_entropy.cuh"
+#include "calm/tensor/cuda/draw.cuh"
 #include "calm/tensor/cuda/elementwise.cuh"
 #include "calm/tensor/cuda/index.cuh"
 #include "calm/tensor/cuda/many.cuh"

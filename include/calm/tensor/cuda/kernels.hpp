@@ -135,6 +135,12 @@ void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, 
 /// best[r] = the place of the largest number of row r, the first of equals, in memory that the host reads.
 template <class T>
 void argmax_rows(Cuda, std::size_t rows, std::size_t cols, const T* x, Index* best);
+/// drawn[r] = what draws[r] draws from row r, which has its largest number at best[r]. All three arrays are in memory
+/// that the host reads; which passes are launched is decided by what stands in `draws` at the call, so what is recorded
+/// serves draws that want no top-k or top-p where none of these did.
+template <class T>
+void draw_rows(Cuda, std::size_t rows, std::size_t cols, const T* x, const Index* best, const Draw* draws,
+               Drawn* drawn);
 
 // Several arrays at once. The lists of pointers, and the weights of a mix, are the host's; reading the latter waits.
 template <class T>
