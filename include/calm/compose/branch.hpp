@@ -62,8 +62,7 @@ struct Branch {
   using augment_type =
       typename Part::augment::template Prefix<std::min(map::last_augment_layer + 1, Part::augment::depth)>;
   using augment_spec = typename augment_type::spec;
-  using bridge_type =
-      typename detail::BridgeOf<typename Anchor::spec, augment_spec, value_type, device, options>::type;
+  using bridge_type = typename detail::BridgeOf<Anchor, augment_type, options>::type;
   using Keeping =
       detail::Keeping<bridge_type, value_type, typename augment_type::mode, device, nn::Hidden<augment_spec>>;
   static constexpr std::size_t trainable_parameters = links * bridge_type::parameter_count;

@@ -193,8 +193,8 @@ struct Bridge {
   }
 
   /// How scores are formed. Slopes in geometric progression, as ALiBi's.
-  static AttentionOptions<Head::extent> options() {
-    AttentionOptions<Head::extent> o;
+  static AttentionOptions<Head::extent, RoundedBy<Mode>> options() {
+    AttentionOptions<Head::extent, RoundedBy<Mode>> o;
     for (std::size_t h = 0; h < Head::extent; ++h) {
       const double share = static_cast<double>(h) / static_cast<double>(Head::extent);
       o.recency[h] = config.recency * std::exp2(-config.recency_octaves * share);

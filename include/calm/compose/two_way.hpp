@@ -174,8 +174,7 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
   static_assert(detail::is_acyclic<Map, BackMap>(),
                 "calm::TwoWay: an anchor layer would wait for an augment layer that waits for it");
 
-  using back_bridge_type = typename detail::BridgeOf<typename Base::augment_spec, anchor_spec,
-                                                     typename Base::value_type, device, BackOptions>::type;
+  using back_bridge_type = typename detail::BridgeOf<typename Base::augment_type, Anchor, BackOptions>::type;
   using BackKeeping =
       detail::Keeping<back_bridge_type, typename Base::value_type, typename Anchor::mode, device,
                       nn::Hidden<anchor_spec>>;

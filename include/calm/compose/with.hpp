@@ -43,14 +43,26 @@ concept CompositionPart = requires {
 template <class Options, class Anchor, class Augment, class T, class Device>
 concept HasOwnBridge = requires { typename Options::template Bridge<Anchor, Augment, T, Device>; };
 
-template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options>
+/// The mode of the bridges between two models: theirs rounds the operands of products if the products of both do. On a
+/// GPU it never does.
+template <class Reader, class Read>
+using BridgeMode = std::conditional_t<std::is_same_v<typename Reader::device, Cpu> &&
+                                          std::is_same_v<calm::RoundedBy<typename Reader::mode>, bf16> &&
+                                          std::is_same_v<calm::RoundedBy<typename Read::mode>, bf16>,
+                                      TrainedAs<bf16>, Trainable>;
+
+/// The bridges of `Options` through which the model `Reader` reads `Read`.
+template <class Reader, class Read, class Options>
 struct BridgeOf {
-  using type = Bridge<Anchor, Augment, T, Device, Options>;
+  using type = Bridge<typename Reader::spec, typename Read::spec, typename Reader::value_type, typename Reader::device,
+                      Options, BridgeMode<Reader, Read>>;
 };
-template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options>
-  requires HasOwnBridge<Options, Anchor, Augment, T, Device>
-struct BridgeOf<Anchor, Augment, T, Device, Options> {
-  using type = typename Options::template Bridge<Anchor, Augment, T, Device>;
+template <class Reader, class Read, class Options>
+  requires HasOwnBridge<Options, typename Reader::spec, typename Read::spec, typename Reader::value_type,
+                        typename Reader::device>
+struct BridgeOf<Reader, Read, Options> {
+  using type = typename Options::template Bridge<typename Reader::spec, typename Read::spec,
+                                                 typename Reader::value_type, typename Reader::device>;
 };
 
 template <class Options>

@@ -1,4 +1,5 @@
-/// \file  Linear layer: frozen (packed or not), trainable, or frozen with a trainable low-rank correction.
+/// \file  Linear layer: frozen (packed or not), trainable (rounding its operands or not), or frozen with a trainable
+/// low-rank correction.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include "calm/tensor/ops/arithmetic.hpp"
 #include "calm/tensor/ops/linear.hpp"
 #include "calm/tensor/ops/packed_linear.hpp"
+#include "calm/tensor/ops/rounded_linear.hpp"
 
 namespace calm::nn {
 
@@ -23,7 +25,12 @@ struct Linear {
 
   template <Operand X>
   auto operator()(const X& x) const {
-    if constexpr (Bias && PackedMatrix<decltype(weight())>)
+    constexpr bool rounded = std::is_same_v<Mode, TrainedAs<bf16>>;
+    if constexpr (rounded && Bias)
+      return rounded_linear(x, weight()) + bias();
+    else if constexpr (rounded)
+      return rounded_linear(x, weight());
+    else if constexpr (Bias && PackedMatrix<decltype(weight())>)
       return low_rank.add_to(linear(x, weight()) + bias(), x);
     else if constexpr (Bias)
       return low_rank.add_to(linear(x, weight(), bias()), x);

@@ -80,6 +80,11 @@ concept PackedMatrix = detail::is_packed<std::remove_cvref_t<W>>;
 template <class Stored>
 struct FrozenAs {};
 
+/// A mode: trainable, and products round both operands to `Rounded` (bf16), as those with matrices of FrozenAs<Rounded>
+/// round theirs. Parameters, gradients and sums stay in the model's own type.
+template <class Rounded>
+struct TrainedAs {};
+
 namespace detail {
 template <class Mode>
 struct RoundedBy {
@@ -89,9 +94,13 @@ template <>
 struct RoundedBy<FrozenAs<bf16>> {
   using type = bf16;
 };
+template <>
+struct RoundedBy<TrainedAs<bf16>> {
+  using type = bf16;
+};
 }  // namespace detail
 
-/// What a product with matrices of `Mode` rounds its other operand to; void: it rounds nothing.
+/// What a product with matrices of `Mode` rounds its operands to; void: it rounds nothing.
 template <class Mode>
 using RoundedBy = typename detail::RoundedBy<Mode>::type;
 
@@ -133,6 +142,10 @@ namespace detail {
 template <class Stored, class T, class Device, Axis Out, Axis In>
 struct ParameterOf<FrozenAs<Stored>, Tensor<T, Device, Out, In>> {
   using type = PackedParameter<Stored, Tensor<T, Device, Out, In>>;
+};
+template <class Rounded, class X>
+struct ParameterOf<TrainedAs<Rounded>, X> {
+  using type = TrainableParameter<X>;
 };
 
 }  // namespace detail
