@@ -46,9 +46,9 @@ constexpr double block_weights() {
 constexpr double wide = Large::config.hidden, narrow = Small::config.hidden;
 constexpr double links = Links::size;
 constexpr double head_weights = wide * static_cast<double>(Large::config.vocab);
-constexpr double augment_layers = Links::last_augment_layer + 1;
+constexpr double augment_layers = Links::last_source + 1;
 constexpr double anchor_layers = Large::config.layers;
-constexpr double layers_above = anchor_layers - static_cast<double>(Links::first_anchor_layer) - 1;
+constexpr double layers_above = anchor_layers - static_cast<double>(Links::first_target) - 1;
 constexpr double augment_weights = augment_layers * block_weights<Small>();
 constexpr double trunk_weights = anchor_layers * block_weights<Large>();
 constexpr double bridge_weights = links * wide * (narrow + 4 * wide);

@@ -21,7 +21,7 @@ struct Shallow {
 template <class Map>
 std::string text_of() {
   std::vector<LinkPair> links;
-  for (std::size_t i = 0; i < Map::size; ++i) links.emplace_back(Map::augment[i], Map::anchor[i]);
+  for (std::size_t i = 0; i < Map::size; ++i) links.emplace_back(Map::source[i], Map::target[i]);
   return links_text(links);
 }
 

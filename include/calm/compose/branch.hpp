@@ -27,11 +27,11 @@ struct CheckedPart {
                 "calm::Compose: anchor and augment are on different devices");
   static_assert(std::is_same_v<typename Anchor::value_type, typename Augment::value_type>,
                 "calm::Compose: anchor and augment have different element types");
-  static_assert(Map::last_augment_layer < Augment::depth,
+  static_assert(Map::last_source < Augment::depth,
                 "calm::Compose: a link names an augment layer beyond the augment's depth");
-  static_assert(Map::anchor[Map::size - 1] < Anchor::depth,
+  static_assert(Map::target[Map::size - 1] < Anchor::depth,
                 "calm::Compose: a link names an anchor layer beyond the anchor's depth");
-  static_assert(mix_of<Options>() <= *std::min_element(Map::augment.begin(), Map::augment.end()) + 1,
+  static_assert(mix_of<Options>() <= *std::min_element(Map::source.begin(), Map::source.end()) + 1,
                 "calm::Compose: a link mixes more augment layers than there are up to its own");
   static constexpr bool ok = true;
 };
@@ -60,7 +60,7 @@ struct Branch {
   static constexpr BridgeMask mask = detail::mask_of<options>();
   /// All of the augment that exists: nothing beyond its last link.
   using augment_type =
-      typename Part::augment::template Prefix<std::min(map::last_augment_layer + 1, Part::augment::depth)>;
+      typename Part::augment::template Prefix<std::min(map::last_source + 1, Part::augment::depth)>;
   using augment_spec = typename augment_type::spec;
   using bridge_type = typename detail::BridgeOf<Anchor, augment_type, options>::type;
   using Keeping =

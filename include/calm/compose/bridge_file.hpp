@@ -19,7 +19,7 @@ std::string links_text() {
   std::string text;
   for (std::size_t i = 0; i < Map::size; ++i) {
     if (i > 0) text += ',';
-    text += std::to_string(Map::augment[i]) + ">" + std::to_string(Map::anchor[i]);
+    text += std::to_string(Map::source[i]) + ">" + std::to_string(Map::target[i]);
   }
   return text;
 }

@@ -189,7 +189,7 @@ constexpr void count_flops(Plan& plan) {
     const double augment = nn::forward_flops<typename B::augment_spec>(0, depth, n), seen = nn::mean_keys(n);
     constexpr auto links = static_cast<double>(B::links);
     plan.training_flops += augment;
-    for (const std::size_t layer : B::map::anchor) plan.training_flops += Bridge::training_flops(layer == first, seen);
+    for (const std::size_t layer : B::map::target) plan.training_flops += Bridge::training_flops(layer == first, seen);
     plan.prefill_flops += augment + links * Bridge::decoding_flops(seen);
     plan.decoding_flops += nn::forward_flops<typename B::augment_spec>(0, depth, n, true) +
                            links * Bridge::decoding_flops(nn::last_keys(n));

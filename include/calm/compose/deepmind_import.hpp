@@ -125,11 +125,11 @@ std::vector<std::string> deepmind_hooks(const std::string& path) {
   const auto links = deepmind_links(fields, Anchor::depth, Part::part::augment::depth);
   std::vector<std::string> hooks;
   for (std::size_t i = 0; i < Map::size; ++i) {
-    const auto hook = std::find(links.begin(), links.end(), std::pair(Map::anchor[i], Map::augment[i]));
+    const auto hook = std::find(links.begin(), links.end(), std::pair(Map::target[i], Map::source[i]));
     if (hook == links.end() || links.size() != Map::size)
       fields.fail("connections", "expected " + std::to_string(Map::size) + ", and among them anchor layer " +
-                                     std::to_string(Map::anchor[i]) + " with augment layer " +
-                                     std::to_string(Map::augment[i]) + "; found " + std::to_string(links.size()));
+                                     std::to_string(Map::target[i]) + " with augment layer " +
+                                     std::to_string(Map::source[i]) + "; found " + std::to_string(links.size()));
     hooks.push_back("cross_attention_hooks." + std::to_string(hook - links.begin()) + ".");
   }
   return hooks;

@@ -1,4 +1,4 @@
-/// \file  Which layers of the augment feed which layers of the anchor.
+/// \file  Which layers of one model feed which layers of another.
 #pragma once
 
 #include <algorithm>
@@ -8,46 +8,48 @@
 
 namespace calm {
 
-/// One pair of layers, both counted from 0, both naming the layer's output. The augment comes first, as data flows.
-template <std::size_t AugmentLayer, std::size_t AnchorLayer>
+/// One pair of layers, both counted from 0, both naming the layer's output. The source comes first, as data flows: a
+/// layer of the augment, then one of the anchor (in TwoWay's way back: of the anchor, then of the augment).
+template <std::size_t SourceLayer, std::size_t TargetLayer>
 struct Link {
-  static constexpr std::size_t augment = AugmentLayer;
-  static constexpr std::size_t anchor = AnchorLayer;
+  static constexpr std::size_t source = SourceLayer;
+  static constexpr std::size_t target = TargetLayer;
 };
 
-/// The links of a composition, in the order of the anchor's layers and, on one anchor layer, of the augment's. Any
-/// augment layer may feed any number of anchor layers, and the other way round.
+/// The links of a composition, in the order of the target layers and, on one target layer, of the source layers. Any
+/// layer may feed any number of layers, and the other way round.
 template <class... Links>
 struct LayerMap {
   static constexpr std::size_t size = sizeof...(Links);
-  static constexpr std::array<std::size_t, size> augment{Links::augment...};
-  static constexpr std::array<std::size_t, size> anchor{Links::anchor...};
+  static constexpr std::array<std::size_t, size> source{Links::source...};
+  static constexpr std::array<std::size_t, size> target{Links::target...};
 
   static constexpr bool ascending() {
     for (std::size_t i = 1; i < size; ++i) {
-      if (anchor[i - 1] > anchor[i] || (anchor[i - 1] == anchor[i] && augment[i - 1] > augment[i])) return false;
+      if (target[i - 1] > target[i] || (target[i - 1] == target[i] && source[i - 1] > source[i])) return false;
     }
     return true;
   }
   static constexpr bool distinct() {
     for (std::size_t i = 1; i < size; ++i) {
-      if (anchor[i - 1] == anchor[i] && augment[i - 1] == augment[i]) return false;
+      if (target[i - 1] == target[i] && source[i - 1] == source[i]) return false;
     }
     return true;
   }
 
   static_assert(size > 0, "calm::LayerMap: at least one link is needed");
   static_assert(ascending(),
-                "calm::LayerMap: links must ascend by anchor layer and, on one anchor layer, by augment layer");
+                "calm::LayerMap: links must ascend by target layer (the second number of a Link) and, on one target "
+                "layer, by source layer");
   static_assert(distinct(), "calm::LayerMap: one link stands there twice");
 
-  static constexpr std::size_t last_augment_layer = *std::max_element(augment.begin(), augment.end());
-  static constexpr std::size_t first_anchor_layer = anchor[0];
+  static constexpr std::size_t last_source = *std::max_element(source.begin(), source.end());
+  static constexpr std::size_t first_target = target[0];
 
-  /// How many anchor layers have links.
+  /// How many target layers have links.
   static constexpr std::size_t stops = [] {
     std::size_t n = 1;
-    for (std::size_t i = 1; i < size; ++i) n += anchor[i - 1] != anchor[i];
+    for (std::size_t i = 1; i < size; ++i) n += target[i - 1] != target[i];
     return n;
   }();
 };

@@ -38,11 +38,11 @@ void for_each_place(Model& model, const F& f) {
   model.for_each_branch([&](auto b, auto& branch) {
     using B = std::remove_cvref_t<decltype(branch)>;
     for (std::size_t i = 0; i < B::links; ++i) {
-      f(LinkPlace{b, i, Direction::forward, B::map::augment[i], B::map::anchor[i]}, branch.bridges[i], branch.scale[i]);
+      f(LinkPlace{b, i, Direction::forward, B::map::source[i], B::map::target[i]}, branch.bridges[i], branch.scale[i]);
     }
     if constexpr (requires { B::backs; }) {
       for (std::size_t k = 0; k < B::backs; ++k) {
-        f(LinkPlace{b, k, Direction::back, B::back_map::augment[k], B::back_map::anchor[k]}, branch.back[k],
+        f(LinkPlace{b, k, Direction::back, B::back_map::source[k], B::back_map::target[k]}, branch.back[k],
           branch.back_scale[k]);
       }
     }

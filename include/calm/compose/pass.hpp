@@ -26,7 +26,7 @@ using AllLinkedStates = std::array<LinkedStates<B>, B::links>;
 /// Whether some link of the branch reads augment layer `layer`.
 template <class B>
 constexpr bool reads_layer(std::size_t layer) {
-  for (const std::size_t a : B::map::augment) {
+  for (const std::size_t a : B::map::source) {
     if (layer <= a && a < layer + B::mix) return true;
   }
   return false;
@@ -37,10 +37,10 @@ template <class B, class States, std::size_t Depth>
 auto gathered(const std::array<States, Depth>& of_layer, std::size_t i) {
   if constexpr (B::mix > 1) {
     std::array<States, B::mix> read;
-    for (std::size_t j = 0; j < B::mix; ++j) read[j] = of_layer[B::map::augment[i] + 1 - B::mix + j];
+    for (std::size_t j = 0; j < B::mix; ++j) read[j] = of_layer[B::map::source[i] + 1 - B::mix + j];
     return read;
   } else {
-    return of_layer[B::map::augment[i]];
+    return of_layer[B::map::source[i]];
   }
 }
 
@@ -59,7 +59,7 @@ void run_augment(const B& branch, const nn::Tokens<typename B::device>& tokens,
     next = layer + 1;
     of_layer[layer] = rename<Time, Source>(x);
     for (std::size_t i = 0; i < B::links; ++i) {
-      if (B::map::augment[i] == layer) each(i, gathered<B>(of_layer, i));
+      if (B::map::source[i] == layer) each(i, gathered<B>(of_layer, i));
     }
   }
 }
@@ -83,7 +83,7 @@ void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
   if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
   run_augment(branch, tokens, read, &caches.augment, [&](std::size_t i, const LinkedStates<B>& states) {
     B::Keeping::remember(branch.bridges[i], states, read, caches.folded[i], caches.bridges[i]);
-    mark_beside(typename B::device{}, B::map::anchor[i]);
+    mark_beside(typename B::device{}, B::map::target[i]);
   });
 }
 
@@ -137,9 +137,9 @@ struct LinkRange {
 template <class Map>
 constexpr LinkRange links_behind(std::size_t layer) {
   LinkRange range;
-  while (range.first < Map::size && Map::anchor[range.first] < layer) ++range.first;
+  while (range.first < Map::size && Map::target[range.first] < layer) ++range.first;
   range.last = range.first;
-  while (range.last < Map::size && Map::anchor[range.last] == layer) ++range.last;
+  while (range.last < Map::size && Map::target[range.last] == layer) ++range.last;
   return range;
 }
 

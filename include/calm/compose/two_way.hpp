@@ -25,7 +25,6 @@ struct TwoWay {
   using map = Map;
   using options = Options;
   using back_map = BackMap;
-  using back_options = BackOptions;
   template <class Other>
   using with_options = TwoWay<Augment, Map, BackMap, Other, BackOptions>;
 };
@@ -37,7 +36,7 @@ template <class Map, class BackMap>
 constexpr bool is_acyclic() {
   for (std::size_t k = 0; k < BackMap::size; ++k) {
     for (std::size_t i = 0; i < Map::size; ++i) {
-      if (Map::augment[i] >= BackMap::anchor[k] && Map::anchor[i] <= BackMap::augment[k]) return false;
+      if (Map::source[i] >= BackMap::target[k] && Map::target[i] <= BackMap::source[k]) return false;
     }
   }
   return true;
@@ -71,7 +70,7 @@ class TwoWayPass {
   [[no_unique_address]] Observer observer;
 
   const auto& source(std::size_t i) {
-    advance(B::map::augment[i] + 1);
+    advance(B::map::source[i] + 1);
     if constexpr (Cached) {
       if (!std::exchange(remembered_[i], true)) {
         B::Keeping::remember(branch.bridges[i], gathered<B>(of_layer_, i), layout_, caches_->folded[i],
@@ -88,7 +87,7 @@ class TwoWayPass {
   template <Operand H>
   void passed(std::size_t layer, const H& h) {
     for (std::size_t k = 0; k < B::backs; ++k) {
-      if (B::back_map::augment[k] != layer) continue;
+      if (B::back_map::source[k] != layer) continue;
       const auto said = rename<Time, Source>(h);
       if constexpr (Cached)
         B::BackKeeping::remember(branch.back[k], value(said), layout_, caches_->back_folded[k], caches_->back[k]);
@@ -102,7 +101,7 @@ class TwoWayPass {
   using Read = Var<StatesOf<B>>;
   using Said = Var<Tensor<typename B::value_type, device, Batch, Source, nn::Hidden<typename B::anchor_spec>>>;
   using Linked = std::conditional_t<(B::mix > 1), std::array<Read, B::mix>, Read>;
-  static constexpr std::size_t first = B::back_map::anchor[0];  // the first layer that reads the anchor
+  static constexpr std::size_t first = B::back_map::target[0];  // the first layer that reads the anchor
 
   auto* augment_caches() { return Cached ? &caches_->augment : nullptr; }
 
@@ -167,9 +166,9 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
   static constexpr std::size_t backs = BackMap::size;
   static_assert(Base::mask == BridgeMask::causal && detail::mask_of<BackOptions>() == BridgeMask::causal,
                 "calm::TwoWay: both ways must be causal, or an answer would see itself through the other model");
-  static_assert(BackMap::anchor[backs - 1] < Base::augment_type::depth,
+  static_assert(BackMap::target[backs - 1] < Base::augment_type::depth,
                 "calm::TwoWay: an augment layer behind the last link reads the anchor, and nobody would read it");
-  static_assert(*std::max_element(BackMap::augment.begin(), BackMap::augment.end()) < Anchor::depth,
+  static_assert(*std::max_element(BackMap::source.begin(), BackMap::source.end()) < Anchor::depth,
                 "calm::TwoWay: a link back names an anchor layer beyond the anchor's depth");
   static_assert(detail::is_acyclic<Map, BackMap>(),
                 "calm::TwoWay: an anchor layer would wait for an augment layer that waits for it");
@@ -203,7 +202,7 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
   }
 
   static constexpr bool acts_behind(std::size_t layer) {
-    for (const std::size_t source : BackMap::augment) {
+    for (const std::size_t source : BackMap::source) {
       if (source == layer) return true;
     }
     return Base::acts_behind(layer);

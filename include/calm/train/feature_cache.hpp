@@ -100,7 +100,7 @@ io::RecordFile::Identity features_identity(Model& model, const std::string& kept
     identity[augment + ", weights (SHA-256)"] = io::weights_sha256(branch.augment);
     identity[augment + ", configuration"] = config_text(Branch::augment_spec::config);
     std::string& layers = identity[augment + ", layers"];
-    for (const std::size_t layer : Branch::map::augment) layers.append(std::to_string(layer)).append(" ");
+    for (const std::size_t layer : Branch::map::source) layers.append(std::to_string(layer)).append(" ");
     layers.append("of ").append(std::to_string(Branch::mix)).append(" each");
     std::size_t layer = 0;
     while (!Branch::acts_behind(layer)) ++layer;
