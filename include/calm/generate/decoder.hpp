@@ -15,6 +15,7 @@
 
 #include "calm/generate/continuation.hpp"
 #include "calm/generate/options.hpp"
+#include "calm/generate/prompts.hpp"
 #include "calm/generate/reading.hpp"
 #include "calm/generate/token_step.hpp"
 #include "calm/nn/kv_cache.hpp"
@@ -150,16 +151,9 @@ class Decoder {
 
   void check(std::span<const Index> prompt, const GenerateOptions& options) const {
     detail::check_options(options, vocab);
-    detail::require(!prompt.empty(), [] {
-      return std::string("calm::Decoder: the prompt is empty; expected at least one token");
-    });
-    // The last token is only ever written, so it needs no place of its own.
-    const std::size_t added = options.max_new_tokens;
-    detail::require(added <= capacity_ && prompt.size() <= capacity_ + 1 - added, [&] {
-      return "calm::Decoder: the prompt has " + std::to_string(prompt.size()) + " tokens and " +
-             std::to_string(added) + " new ones are asked for; a slot holds " + std::to_string(capacity_) +
-             " tokens and the model's context is " + std::to_string(context) +
-             "; shorten the prompt or ask for fewer";
+    detail::check_prompt_size("calm::Decoder: the prompt", prompt.size(), options.max_new_tokens, capacity_, [&] {
+      return "a slot holds " + std::to_string(capacity_) + " tokens and the model's context is " +
+             std::to_string(context);
     });
     detail::check_tokens("calm::Decoder", prompt, vocab, [](std::size_t i) { return "[" + std::to_string(i) + "]"; });
   }
