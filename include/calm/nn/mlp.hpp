@@ -1,4 +1,13 @@
 /// \file  Feed-forward layers.
+///
+/// The operations they are made of, by what the weights are; the first line that fits is taken:
+///
+///   layer  weights                                       operations
+///   plain  with biases, neither packed nor corrected     mlp: activation and biases within the products
+///   plain  any other                                     linear (packed or not), activation, linear
+///   gated  frozen on a GPU, one behind another, no bias  gated_linear (gate and up one product), linear
+///   gated  packed, no bias                               packed_mlp, the whole layer at once
+///   gated  any other                                     two linear, gated activation, linear
 #pragma once
 
 #include <cstddef>
