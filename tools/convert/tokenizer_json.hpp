@@ -19,6 +19,8 @@ namespace detail {
 
 using Json = nlohmann::ordered_json;
 
+inline constexpr const char* mark = "\xE2\x96\x81";  // U+2581, which stands for a blank
+
 inline Json bpe_model(Json vocab, Json merges) {
   return {{"type", "BPE"},
           {"dropout", nullptr},
@@ -60,6 +62,35 @@ inline Json merges_of(const std::vector<std::string>& pieces, const text::detail
   return merges;
 }
 
+/// The tokenizer of Llama 2 with these pieces: what stands around its model.
+inline Json llama2_tokenizer(Json bpe, Json added) {
+  const Json blank{{"String", " "}}, marked{{"String", mark}}, text{{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json bos{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", std::move(added)},
+          {"normalizer",
+           {{"type", "Sequence"},
+            {"normalizers",
+             {{{"type", "Prepend"}, {"prepend", mark}},
+              {{"type", "Replace"}, {"pattern", blank}, {"content", mark}}}}}},
+          {"pre_tokenizer", nullptr},
+          {"post_processor",
+           {{"type", "TemplateProcessing"},
+            {"single", {bos, text}},
+            {"pair", {bos, text, {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
+            {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
+          {"decoder",
+           {{"type", "Sequence"},
+            {"decoders",
+             {{{"type", "Replace"}, {"pattern", marked}, {"content", " "}},
+              {{"type", "ByteFallback"}},
+              {{"type", "Fuse"}},
+              {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}}},
+          {"model", std::move(bpe)}};
+}
+
 }  // namespace detail
 
 /// Writes the tokenizer of llama2.c in `from` as `directory`/tokenizer.json, in the form of Llama 2's: a blank in front
@@ -68,13 +99,12 @@ inline Json merges_of(const std::vector<std::string>& pieces, const text::detail
 inline void convert_llama2c_tokenizer(const std::string& from, const std::string& directory) {
   using detail::Json;
   const auto model = text::detail::read_llama2c(from);
-  const std::string mark = "\xE2\x96\x81";
   std::vector<std::string> pieces{"<unk>", "<s>", "</s>"};
   Json vocab, added = Json::array();
   for (std::size_t i = 0; i < model.pieces.size(); ++i) {
     if (i >= 3) {
       std::string& piece = pieces.emplace_back();
-      for (const char c : model.pieces[i].piece) c == ' ' ? piece += mark : piece += c;
+      for (const char c : model.pieces[i].piece) c == ' ' ? piece += detail::mark : piece += c;
     } else {
       added.push_back({{"id", i},
                        {"content", pieces[i]},
@@ -92,32 +122,7 @@ inline void convert_llama2c_tokenizer(const std::string& from, const std::string
   Json bpe = detail::bpe_model(std::move(vocab), detail::merges_of(pieces, model));
   bpe["unk_token"] = "<unk>";
   bpe["fuse_unk"] = bpe["byte_fallback"] = true;
-  const Json blank{{"String", " "}}, marked{{"String", mark}}, text{{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  const Json bos{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
-  detail::write_tokenizer_json(
-      directory,
-      {{"version", "1.0"},
-       {"truncation", nullptr},
-       {"padding", nullptr},
-       {"added_tokens", added},
-       {"normalizer",
-        {{"type", "Sequence"},
-         {"normalizers",
-          {{{"type", "Prepend"}, {"prepend", mark}}, {{"type", "Replace"}, {"pattern", blank}, {"content", mark}}}}}},
-       {"pre_tokenizer", nullptr},
-       {"post_processor",
-        {{"type", "TemplateProcessing"},
-         {"single", {bos, text}},
-         {"pair", {bos, text, {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}}},
-         {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}, {"tokens", {"<s>"}}}}}}}},
-       {"decoder",
-        {{"type", "Sequence"},
-         {"decoders",
-          {{{"type", "Replace"}, {"pattern", marked}, {"content", " "}},
-           {{"type", "ByteFallback"}},
-           {{"type", "Fuse"}},
-           {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}}}},
-       {"model", bpe}});
+  detail::write_tokenizer_json(directory, detail::llama2_tokenizer(std::move(bpe), std::move(added)));
   io::write_file_atomically(directory + "/generation_config.json",
                             "{\n  \"bos_token_id\": 1,\n  \"eos_token_id\": [1, 2]\n}\n");
 }
