@@ -13,12 +13,9 @@
 #include "kept.hpp"
 #include "run.hpp"
 
-int main(int argc, char** argv) {
-  CLI::App app{"Key-value arithmetic by composition (CALM, arXiv 2401.02412, Table 1)"};
-  app.require_subcommand(1);
-  app.fallthrough();
-  kv::Settings settings;
-  bool paper_scale = false;
+namespace {
+
+void add_options(CLI::App& app, kv::Settings& settings, bool& paper_scale) {
   app.add_option("--seed", settings.seed, "of keys, augments, bridges and data")->capture_default_str();
   app.add_option("--seeds", settings.seeds, "how many seeds, from --seed on, make the table")
       ->check(CLI::PositiveNumber)
@@ -34,6 +31,11 @@ int main(int argc, char** argv) {
   app.add_option("--full-rate", settings.full.learning_rate, "the learning rate of that")->capture_default_str();
   app.add_flag("--retrain", settings.retrain, "train again what is there already");
   app.add_flag("--paper-scale", paper_scale, "25 000 keys and values, 3 to 6 operands: for a GPU");
+}
+
+void add_commands(CLI::App& app, kv::Settings& settings) {
+  app.require_subcommand(1);
+  app.fallthrough();
   app.add_subcommand("data", "show some expressions in the three sets")
       ->add_option("-n", settings.shown, "how many")
       ->capture_default_str();
@@ -49,6 +51,16 @@ int main(int argc, char** argv) {
   app.add_subcommand("skills", "what is left of both bases' skills: composed, LoRA, full fine-tuning, proxy-tuning");
   app.add_subcommand("two_augments", "two augments with a key set each: alone, together, and one of them off");
   app.add_subcommand("bridges", "the table of bridges: formulas, gates, links, shares of the keys");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Key-value arithmetic by composition (CALM, arXiv 2401.02412, Table 1)"};
+  kv::Settings settings;
+  bool paper_scale = false;
+  add_options(app, settings, paper_scale);
+  add_commands(app, settings);
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGINT, [](int) { kv::interrupted = 1; });
   std::signal(SIGTERM, [](int) { kv::interrupted = 1; });
