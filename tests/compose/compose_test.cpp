@@ -109,14 +109,14 @@ TEST_CASE("padding on either side and other texts of the batch change nothing") 
 TEST_CASE("f_proj folds into W_K and W_V") {
   const auto m = make_small<Small<double>>(true);
   const auto& bridge = m->bridges[0];
-  const auto folded = bridge.fold();
+  const auto folded = bridge.folded<Frozen>();
   const auto& k = bridge.k_proj.weight.value();
   const auto& p = bridge.proj.weight.value();
   for (std::size_t o = 0; o < 24; ++o) {
     for (std::size_t i = 0; i < 16; ++i) {
       double sum = 0;
       for (std::size_t h = 0; h < 24; ++h) sum += k[o * 24 + h] * p[h * 16 + i];
-      CHECK(folded.key[o * 16 + i] == Approx(sum).epsilon(1e-12));
+      CHECK(folded.k_proj.weight()[o * 16 + i] == Approx(sum).epsilon(1e-12));
     }
   }
 }

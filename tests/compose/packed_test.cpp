@@ -92,9 +92,8 @@ TEST_CASE("packed models compute what the models do that hold the same numbers")
 
 /// The logits of text 0 of `random_tokens(1, 24, 4)`, token by token.
 template <class Model>
-std::vector<float> in_steps(const Model& m) {
+std::vector<float> in_steps(const Model& m, typename Model::Caches caches) {
   const auto tokens = random_tokens(1, 24, 4);
-  auto caches = m.make_caches(1, 24);
   std::vector<float> steps;
   for (std::size_t t = 0; t < 24; ++t) {
     const auto one = nn::Tokens<Cpu>::from(Shape<Batch, Time>(1, 1), {tokens[t]});
@@ -103,6 +102,10 @@ std::vector<float> in_steps(const Model& m) {
     steps.insert(steps.end(), logits.data(), logits.data() + logits.size());
   }
   return steps;
+}
+template <class Model>
+std::vector<float> in_steps(const Model& m) {
+  return in_steps(m, m.make_caches(1, 24));
 }
 template <class Model>
 std::vector<float> in_one_pass(const Model& m) {
@@ -120,4 +123,17 @@ TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
   CHECK(difference(in_steps(*exact), expected) < 1e-6);
   // Keys and values are kept in bf16 as well, two roundings more than the activations that enter a product.
   CHECK(difference(in_steps(*packed), expected) < 2 * difference(in_one_pass(*packed), expected));
+}
+
+TEMPLATE_TEST_CASE("caches read the bridges as they were when they were made, all of each or nothing", "",
+                   (Composed<float, Frozen, Frozen>), (Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>)) {
+  const auto m = make_small<TestType>(true);
+  const auto before = in_steps(*m);
+  const auto caches = m->make_caches(1, 24);
+  nn::for_each_trainable(*m, [](const std::string&, auto& p) {
+    auto& x = p.mutable_value();  // nobody else holds it, or this throws
+    for (std::size_t i = 0; i < x.size(); ++i) x.mutable_data()[i] *= -1.5f;
+  });
+  CHECK(in_steps(*m, nn::empty_caches(caches, 1, 24)) == before);
+  CHECK(difference(in_steps(*m), before) > 1e-2);
 }

@@ -85,13 +85,13 @@ double largest_difference(const A& a, const B& b) {
 template <class Spec, class Bridges>
 double folding_error_of(const Bridges& bridges) {
   double worst = 0;
-  if constexpr (requires { bridges[0].fold(); }) {
+  if constexpr (requires { bridges[0].proj; }) {
     const auto a = random_rows<Tensor<double, Cpu, Batch, Source, nn::Hidden<Spec>>>(3, 7);
     for (const auto& bridge : bridges) {
-      const auto folded = bridge.fold();
+      const auto folded = bridge.template folded<Frozen>();
       const auto p = value(bridge.proj(a));
-      worst = std::max({worst, largest_difference(folded.keys(a), value(bridge.k_proj(p))),
-                        largest_difference(folded.values(a), value(bridge.v_proj(p)))});
+      worst = std::max({worst, largest_difference(folded.k_proj(a), value(bridge.k_proj(p))),
+                        largest_difference(folded.v_proj(a), value(bridge.v_proj(p)))});
     }
   }
   return worst;

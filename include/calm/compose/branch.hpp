@@ -107,7 +107,7 @@ struct Branch {
   }
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     detail::read_into(*this, tokens, layout, caches);
-    return detail::BehindCaches<Branch, decltype(caches.bridges)>{*this, caches.bridges,
+    return detail::BehindCaches<Branch, decltype(caches.bridges)>{*this, caches.bridges, caches.folded,
                                                                   detail::seen_by_anchor(layout, mask)};
   }
 
@@ -124,7 +124,7 @@ struct Branch {
     }
   }
 
-  /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges' projections are folded as they stand now.
+  /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges are folded as they stand now, and so read.
   Caches make_caches(std::size_t batch, std::size_t capacity) const {
     Caches caches{augment_type::make_caches(batch, capacity), {}, {}};
     for (std::size_t i = 0; i < links; ++i) {

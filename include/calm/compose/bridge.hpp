@@ -53,11 +53,16 @@ struct GateParameters<BridgeGate::none, Hidden, Head, T, Device, Mode> {
 /// h: [Batch, Time, Hidden<Anchor>], a: [Batch, Source, Hidden<Augment>] -> [Batch, Time, Hidden<Anchor>]; for a mix of
 /// layers, a is an array of their states and stands for Σ softmax(w)_j · norm(a_j).
 /// One factor starts at zero (BridgeStart), so a fresh bridge changes no bit of the anchor's stream.
+///
+/// Of a frozen mode it is what inference reads of a trainable one, made by its `folded`: W_K · W_p and W_V · W_p stand
+/// in the place of three matrices, so what decoding multiplies the augment's states by is D_augment wide instead of
+/// twice D_anchor; and a mode that packs, packs them all.
 template <nn::Spec Anchor, nn::Spec Augment, class T, class Device, class Options, class Mode = Trainable>
 struct Bridge {
   static_assert(detail::CheckedBridge<Anchor, Augment, Options>::ok);
   static constexpr BridgeConfig config = Options::config;
   static constexpr bool gated = config.gate != BridgeGate::none, mixed = config.mix > 1;
+  static constexpr bool is_folded = is_frozen_mode<Mode>;
   using Head = BridgeHeads<Anchor, Options>;
   using KeyHead = BridgeKeyHeads<Anchor, Options>;
   using Width = BridgeWidth<Anchor, Options>;
@@ -67,7 +72,8 @@ struct Bridge {
   using Project =
       Projection<nn::Hidden<Augment>, nn::Hidden<Anchor>, config.rank, T, Device, Mode, config.bias>;
   using Query = nn::Linear<nn::Hidden<Anchor>, Wide, T, Device, Mode, config.bias>;
-  using Key = nn::Linear<nn::Hidden<Anchor>, KeyWide, T, Device, Mode, config.bias>;
+  using KeyInput = std::conditional_t<is_folded, nn::Hidden<Augment>, nn::Hidden<Anchor>>;
+  using Key = nn::Linear<KeyInput, KeyWide, T, Device, Mode, config.bias>;
   using Out = nn::Linear<Wide, nn::Hidden<Anchor>, T, Device, Mode, config.bias>;
   using NormAnchor = nn::Norm<nn::Hidden<Anchor>, nn::NormKind::rms, T, Device, Mode>;
   using NormAugment = nn::Norm<nn::Hidden<Augment>, nn::NormKind::rms, T, Device, Mode>;
@@ -79,7 +85,8 @@ struct Bridge {
   using Cache = nn::KeyValueCache<Stored, Device, Source, KeyHead, Width>;
 
   static constexpr std::size_t parameter_count =
-      Project::parameter_count + Query::parameter_count + 2 * Key::parameter_count + Out::parameter_count +
+      (is_folded ? 0 : Project::parameter_count) + Query::parameter_count + 2 * Key::parameter_count +
+      Out::parameter_count +
       (config.normalise_query ? NormAnchor::parameter_count : 0) +
       (config.normalise_augment ? NormAugment::parameter_count : 0) +
       (config.normalise_output ? NormAnchor::parameter_count : 0) +
@@ -88,7 +95,7 @@ struct Bridge {
 
   [[no_unique_address]] KeepIf<config.normalise_query, NormAnchor, 0> norm_query;
   [[no_unique_address]] KeepIf<config.normalise_augment, NormAugment, 1> norm_augment;
-  Project proj;
+  [[no_unique_address]] KeepIf<!is_folded, Project, 7> proj;
   Query q_proj;
   Key k_proj, v_proj;
   Out o_proj;
@@ -125,45 +132,41 @@ struct Bridge {
     return written(f, query_input(h));
   }
 
-  /// W_K · W_p and W_V · W_p: what decoding multiplies the augment's states by, D_augment wide instead of twice
-  /// D_anchor; and W_K · b_p + b_K, W_V · b_p + b_V. A projection of low rank folds into matrices of the same size.
-  struct Folded {
-    Tensor<T, Device, KeyWide, nn::Hidden<Augment>> key, value;
-    [[no_unique_address]] KeepIf<config.bias, Tensor<T, Device, KeyWide>, 0> key_bias;
-    [[no_unique_address]] KeepIf<config.bias, Tensor<T, Device, KeyWide>, 1> value_bias;
-
-    /// a: [..., Hidden<Augment>] -> [..., KeyWide]
-    template <Operand A>
-    auto keys(const A& a) const {
-      if constexpr (config.bias)
-        return linear(a, key) + key_bias;
-      else
-        return linear(a, key);
-    }
-    template <Operand A>
-    auto values(const A& a) const {
-      if constexpr (config.bias)
-        return linear(a, value) + value_bias;
-      else
-        return linear(a, value);
-    }
-  };
-  Folded fold() const {
+  /// What inference in `To` reads of this bridge as it stands now, in memory of its own.
+  template <class To>
+  auto folded() const {
+    Bridge<Anchor, Augment, T, Device, Options, To> f;
     const auto p = detail::matrix_of(proj);
-    Folded f{detail::product(k_proj.weight.value(), p), detail::product(v_proj.weight.value(), p), {}, {}};
+    f.k_proj.weight.assign(detail::product(k_proj.weight.value(), p));
+    f.v_proj.weight.assign(detail::product(v_proj.weight.value(), p));
+    keep(f.q_proj.weight, q_proj.weight);
+    keep(f.o_proj.weight, o_proj.weight);
     if constexpr (config.bias) {
-      f.key_bias = linear(detail::bias_of(proj), k_proj.weight.value()) + k_proj.bias.value();
-      f.value_bias = linear(detail::bias_of(proj), v_proj.weight.value()) + v_proj.bias.value();
+      f.k_proj.bias.assign(linear(detail::bias_of(proj), k_proj.weight.value()) + k_proj.bias.value());
+      f.v_proj.bias.assign(linear(detail::bias_of(proj), v_proj.weight.value()) + v_proj.bias.value());
+      keep(f.q_proj.bias, q_proj.bias);
+      keep(f.o_proj.bias, o_proj.bias);
+    }
+    if constexpr (config.normalise_query) keep(f.norm_query.weight, norm_query.weight);
+    if constexpr (config.normalise_augment) keep(f.norm_augment.weight, norm_augment.weight);
+    if constexpr (config.normalise_output) keep(f.norm_output.weight, norm_output.weight);
+    if constexpr (config.normalise_keys) keep(f.norm_keys.weight, norm_keys.weight);
+    if constexpr (mixed) keep(f.mix, mix);
+    if constexpr (config.sink) keep(f.sink, sink);
+    if constexpr (config.gate == BridgeGate::sigmoid) {
+      keep(f.gate.weight, gate.weight);
+      keep(f.gate.bias, gate.bias);
+    } else if constexpr (gated) {
+      keep(f.gate, gate);
     }
     return f;
   }
 
   /// Puts the keys and values of new augment states into `cache`.
   template <class A, class Stored>
-  void remember(const A& a, const nn::Layout<Device>& layout, const Folded& folded, Cache<Stored>& cache) const {
-    const auto n = combined(a);
-    cache.put(value(normalised_keys(split<KeyWide, KeyHead, Width>(folded.keys(n)))),
-              value(split<KeyWide, KeyHead, Width>(folded.values(n))), layout);
+  void remember(const A& a, const nn::Layout<Device>& layout, Cache<Stored>& cache) const {
+    const auto [k, v] = keys_and_values(a);
+    cache.put(value(k), value(v), layout);
   }
 
   /// The parts of the formula, for those who look inside. What W_Q and a sigmoid gate read of h:
@@ -182,7 +185,7 @@ struct Bridge {
   /// Keys and values of what is read, [Batch, Source, KeyHead, Width] each.
   template <class A>
   auto keys_and_values(const A& a) const {
-    const auto p = proj(combined(a));
+    const auto p = projected(combined(a));
     return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k_proj(p))),
                      split<KeyWide, KeyHead, Width>(v_proj(p)));
   }
@@ -206,7 +209,7 @@ struct Bridge {
     if constexpr (config.normalise_query) v("norm_query", norm_query);
     if constexpr (config.normalise_augment) v("norm_augment", norm_augment);
     if constexpr (mixed) v("mix", mix);
-    v("proj", proj);
+    if constexpr (!is_folded) v("proj", proj);
     v("q_proj", q_proj);
     v("k_proj", k_proj);
     if constexpr (config.normalise_keys) v("norm_keys", norm_keys);
@@ -220,12 +223,27 @@ struct Bridge {
  private:
   static constexpr double eps = 1e-6;
 
+  // Whoever trains needs the memory of his parameters for himself, so nothing is shared.
+  static void keep(auto& to, const auto& from) {
+    if constexpr (PackedMatrix<decltype(to())>)
+      to.assign(from.value());
+    else
+      to.assign(from.value().clone());
+  }
+
   // f: [Batch, Time, Head, Width], u: the queries' input -> [Batch, Time, Hidden<Anchor>]
   template <Operand F, Operand U>
   auto written(const F& f, const U& u) const {
     return gated_output(o_proj(merge<Head, Width, Wide>(gated_heads(f, u))));
   }
 
+  template <Operand A>
+  auto projected(const A& a) const {
+    if constexpr (is_folded)
+      return a;
+    else
+      return proj(a);
+  }
   template <Operand A>
   auto normalised(const A& a) const {
     if constexpr (config.normalise_augment)

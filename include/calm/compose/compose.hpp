@@ -179,7 +179,7 @@ class Composition : public detail::Branches<B...> {
     return anchor.head_loss(walk(features.anchor, stops::layers[0] + 1, layout, nullptr, passes), targets);
   }
 
-  /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges' projections are folded as they stand now.
+  /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges are folded as they stand now, and so read.
   Caches make_caches(std::size_t batch, std::size_t capacity) const {
     Caches caches{Anchor::make_caches(batch, capacity), {}};
     for_each_branch([&](auto i, const auto& branch) {

@@ -48,7 +48,7 @@ struct Plan {
 
   // Bytes of decoding, with caches for `length` tokens.
   std::size_t anchor_cache = 0, augment_cache = 0, bridge_cache = 0;
-  std::size_t folded = 0;         ///< the bridges' projections folded into keys and values
+  std::size_t folded = 0;         ///< the bridges as decoding reads them
   std::size_t decoding_work = 0;  ///< reading prompts of `length` tokens in one pass
 
   /// The plan for other texts.
@@ -106,6 +106,13 @@ struct BridgeCost {
     const auto linear = [&](std::size_t in, std::size_t out, bool bias) { return f(in * out) + (bias ? f(out) : 0); };
     std::size_t n = linear(anchor, wide, c.bias) + 2 * linear(anchor, keys, c.bias) + linear(wide, anchor, c.bias);
     n += c.rank ? linear(augment, c.rank, false) + linear(c.rank, anchor, c.bias) : linear(augment, anchor, c.bias);
+    if (sigmoid) n += linear(anchor, heads, true);
+    return n + over_vectors(f);
+  }
+  /// The same of those that are neither in a product nor added behind one.
+  template <class F>
+  static constexpr std::size_t over_vectors(const F& f) {
+    std::size_t n = 0;
     if (c.normalise_query) n += f(anchor);
     if (c.normalise_augment) n += f(augment);
     if (c.normalise_output) n += f(anchor);
@@ -114,7 +121,6 @@ struct BridgeCost {
     if (c.sink) n += f(heads);
     if (c.gate == BridgeGate::tanh) n += f(1);
     if (c.gate == BridgeGate::tanh_per_head) n += f(heads);
-    if (sigmoid) n += linear(anchor, heads, true);
     return n;
   }
   static constexpr std::size_t weights() {
@@ -129,7 +135,11 @@ struct BridgeCost {
     return 2 * pooled_bytes(batch * capacity * keys * sizeof(typename CachedAs<T, Mode>::type));
   }
   static constexpr std::size_t folded() {
-    return 2 * nn::linear_bytes<T, Frozen>(augment, keys, c.bias);
+    using Mode = typename B::augment_type::mode;
+    return 2 * nn::linear_bytes<T, Mode>(augment, keys, c.bias) + nn::linear_bytes<T, Mode>(anchor, wide, c.bias) +
+           nn::linear_bytes<T, Mode>(wide, anchor, c.bias) +
+           (sigmoid ? nn::linear_bytes<T, Mode>(anchor, heads, true) : 0) +
+           over_vectors([](std::size_t n) { return pooled_bytes(n * sizeof(T)); });
   }
 
   /// What the nodes keep, the two states themselves excepted: other links may share those.
@@ -343,7 +353,7 @@ inline std::string to_string(const Plan& p) {
   bytes("cache of the anchor", p.anchor_cache);
   bytes("cache of the augment", p.augment_cache);
   bytes("cache of the bridges", p.bridge_cache);
-  bytes("folded projections", p.folded);
+  bytes("folded bridges", p.folded);
   bytes("reading the prompts", p.decoding_work);
   bytes("decoding in all", p.bytes(Purpose::decoding));
   return text;

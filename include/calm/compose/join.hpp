@@ -46,7 +46,7 @@ void for_each_here(std::tuple<Pass...>& passes, const F& f) {
 template <std::size_t Layer, class Pass, class F>
 void for_each_link(Pass& pass, const F& f) {
   for (std::size_t i = here<Layer, Pass>.first; i < here<Layer, Pass>.last; ++i) {
-    if (pass.branch.scale[i] != 0) f(pass.branch.bridges[i], i);
+    if (pass.branch.scale[i] != 0) f(pass.bridge(i), i);
   }
 }
 
@@ -61,9 +61,8 @@ Wanted made(X x) {
 
 /// What bridges of a pass give for state H.
 template <class H, class Pass>
-using AddedBy = decltype(std::declval<Pass&>().branch.bridges[0](std::declval<const H&>(),
-                                                                 std::declval<Pass&>().source(0),
-                                                                 std::declval<Pass&>().seen));
+using AddedBy = decltype(std::declval<Pass&>().bridge(0)(std::declval<const H&>(), std::declval<Pass&>().source(0),
+                                                         std::declval<Pass&>().seen));
 /// What is added to state H behind `Layer`: a variable if one of the parts is.
 template <std::size_t Layer, class H, class... Pass>
 constexpr bool adds_var(std::type_identity<std::tuple<Pass...>>) {
@@ -103,7 +102,7 @@ class Joint {
   void add(std::size_t p, Pass& pass, std::size_t i, X x) {
     Added added = made<Added>(std::move(x));
     if (pass.branch.scale[i] != 1) added = scale(added, pass.branch.scale[i]);
-    pass.observer.added(i, pass.branch.bridges[i], state(p), pass.source(i), pass.seen, added);
+    pass.observer.added(i, pass.bridge(i), state(p), pass.source(i), pass.seen, added);
     Added& sum = sums_[several ? p : 0];
     sum = std::exchange(any_[several ? p : 0], true) ? sum + added : added;
   }

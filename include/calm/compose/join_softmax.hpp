@@ -88,7 +88,7 @@ constexpr std::size_t joint_heads() {
 
 /// What a bridge of `Pass` reads for state H.
 template <class H, class Pass>
-using HeadsReadBy = typename decltype(std::declval<Pass&>().branch.bridges[0].read(
+using HeadsReadBy = typename decltype(std::declval<Pass&>().bridge(0).read(
     std::declval<const H&>(), std::declval<Pass&>().source(0), std::declval<Pass&>().seen))::first_type;
 
 template <std::size_t Layer, class H, class Pass>

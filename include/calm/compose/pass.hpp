@@ -82,7 +82,7 @@ void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
   const Index* end = read.keys.end.data();
   if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
   run_augment(branch, tokens, read, &caches.augment, [&](std::size_t i, const LinkedStates<B>& states) {
-    B::Keeping::remember(branch.bridges[i], states, read, caches.folded[i], caches.bridges[i]);
+    B::Keeping::remember(caches.folded[i], states, read, caches.bridges[i]);
     mark_beside(typename B::device{}, B::map::target[i]);
   });
 }
@@ -109,20 +109,23 @@ struct WholeTexts {
   KeyIntervals<typename B::device> seen;
   [[no_unique_address]] Observer observer = {};
 
+  const auto& bridge(std::size_t i) const { return branch.bridges[i]; }
   const auto& source(std::size_t i) { return linked[i]; }
   template <class H>
   void passed(std::size_t, const H&) {}  // only an augment that reads the anchor cares
 };
 
-/// The same behind what caches hold, the new tokens included.   caches: of each bridge
+/// The same behind what caches hold, the new tokens included.   caches, folded: of each bridge
 template <class B, class BridgeCaches>
 struct BehindCaches {
   using branch_type = B;
   const B& branch;
   const BridgeCaches& caches;
+  const std::array<typename B::Keeping::Folded, B::links>& folded;
   KeyIntervals<typename B::device> seen;
   [[no_unique_address]] Unobserved observer = {};
 
+  const auto& bridge(std::size_t i) const { return B::Keeping::speaker(branch.bridges[i], folded[i]); }
   const auto& source(std::size_t i) { return B::Keeping::source(caches[i]); }
   template <class H>
   void passed(std::size_t, const H&) {}

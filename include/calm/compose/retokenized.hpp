@@ -168,7 +168,7 @@ class Follower {
     const auto layout = nn::continue_at<device>(start_, count_, time);
     const auto linked = linked_states(branch_, tokens, layout, &caches_.augment());
     for (std::size_t i = 0; i < B::links; ++i) {
-      B::Keeping::remember(branch_.bridges[i], linked[i], layout, folded[i], caches_.bridges()[i]);
+      B::Keeping::remember(folded[i], linked[i], layout, caches_.bridges()[i]);
     }
   }
 
@@ -230,7 +230,7 @@ struct Branch<Anchor, Retokenized<Augment, Map, Options>> : Branch<Anchor, With<
     require_retokenizer();
     auto seen = detail::Follower<Branch>(*this, tokens, layout, caches).seen();
     return detail::BehindCaches<Branch, typename detail::FollowedTexts<Branch>::BridgeCaches>{
-        *this, caches.read.bridges(), std::move(seen)};
+        *this, caches.read.bridges(), caches.folded, std::move(seen)};
   }
 
   /// `capacity` counts the anchor's tokens.

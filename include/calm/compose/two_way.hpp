@@ -69,12 +69,17 @@ class TwoWayPass {
   KeyIntervals<device> seen;
   [[no_unique_address]] Observer observer;
 
+  const auto& bridge(std::size_t i) const {
+    if constexpr (Cached)
+      return B::Keeping::speaker(branch.bridges[i], caches_->folded[i]);
+    else
+      return branch.bridges[i];
+  }
   const auto& source(std::size_t i) {
     advance(B::map::source[i] + 1);
     if constexpr (Cached) {
       if (!std::exchange(remembered_[i], true)) {
-        B::Keeping::remember(branch.bridges[i], gathered<B>(of_layer_, i), layout_, caches_->folded[i],
-                             caches_->bridges[i]);
+        B::Keeping::remember(caches_->folded[i], gathered<B>(of_layer_, i), layout_, caches_->bridges[i]);
       }
       return B::Keeping::source(caches_->bridges[i]);
     } else {
@@ -90,7 +95,7 @@ class TwoWayPass {
       if (B::back_map::source[k] != layer) continue;
       const auto said = rename<Time, Source>(h);
       if constexpr (Cached)
-        B::BackKeeping::remember(branch.back[k], value(said), layout_, caches_->back_folded[k], caches_->back[k]);
+        B::BackKeeping::remember(caches_->back_folded[k], value(said), layout_, caches_->back[k]);
       else
         said_[k] = made<Said>(said);
     }
@@ -130,12 +135,18 @@ class TwoWayPass {
     bool any = false;
     for (std::size_t k = range.first; k < range.last; ++k) {
       if (branch.back_scale[k] == 0) continue;
-      State added = branch.back[k](x_, back_source(k), layout_.keys);
+      State added = back_bridge(k)(x_, back_source(k), layout_.keys);
       if (branch.back_scale[k] != 1) added = scale(added, branch.back_scale[k]);
-      observer.heard(k, branch.back[k], x_, back_source(k), layout_.keys, added);
+      observer.heard(k, back_bridge(k), x_, back_source(k), layout_.keys, added);
       sum = std::exchange(any, true) ? sum + added : added;
     }
     if (any) x_ = sum + x_;
+  }
+  const auto& back_bridge(std::size_t k) const {
+    if constexpr (Cached)
+      return B::BackKeeping::speaker(branch.back[k], caches_->back_folded[k]);
+    else
+      return branch.back[k];
   }
   const auto& back_source(std::size_t k) const {
     if constexpr (Cached)

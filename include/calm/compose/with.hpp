@@ -87,48 +87,36 @@ constexpr std::size_t mix_of() {
     return 1;
 }
 
-/// What a bridge of options `Options` keeps of an augment's states when decoding, and how it is asked: the library's
-/// own bridges keep keys and values, as those of a model of `Mode` are; those of a user the states as they are.
+/// What a bridge of options `Options` keeps of an augment's states when decoding, and what is asked for it: the
+/// library's own bridges keep keys and values, as those of a model of `Mode` are, and are folded into that mode; those
+/// of a user the states as they are.
 template <class BridgeType, class T, class Mode, class Device, class Hidden>
 struct Keeping {
-  static constexpr bool projected = requires { typename BridgeType::Folded; };
-  struct Nothing {};
+  using Cache = nn::TokenRows<T, Device, Source, Hidden>;
+  struct Folded {};
 
-  static auto cache_type() {
-    if constexpr (projected)
-      return std::type_identity<typename BridgeType::template Cache<typename CachedAs<T, Mode>::type>>{};
-    else
-      return std::type_identity<nn::TokenRows<T, Device, Source, Hidden>>{};
-  }
-  static auto folded_type() {
-    if constexpr (projected)
-      return std::type_identity<typename BridgeType::Folded>{};
-    else
-      return std::type_identity<Nothing>{};
-  }
-  using Cache = typename decltype(cache_type())::type;
-  using Folded = typename decltype(folded_type())::type;
-
-  static Folded fold(const BridgeType& bridge) {
-    if constexpr (projected)
-      return bridge.fold();
-    else
-      return {};
-  }
+  static Folded fold(const BridgeType&) { return {}; }
   template <class States>
-  static void remember(const BridgeType& bridge, const States& a, const nn::Layout<Device>& layout,
-                       const Folded& folded, Cache& cache) {
-    if constexpr (projected)
-      bridge.remember(a, layout, folded, cache);
-    else
-      cache.put(value(a), layout);
+  static void remember(const Folded&, const States& a, const nn::Layout<Device>& layout, Cache& cache) {
+    cache.put(value(a), layout);
   }
-  static const auto& source(const Cache& cache) {
-    if constexpr (projected)
-      return cache;
-    else
-      return cache.rows();
+  static const auto& source(const Cache& cache) { return cache.rows(); }
+  /// Who adds to the anchor's state.
+  static const BridgeType& speaker(const BridgeType& bridge, const Folded&) { return bridge; }
+};
+template <class Anchor, class Augment, class T, class Device, class Options, class Mode, class Hidden>
+struct Keeping<Bridge<Anchor, Augment, T, Device, Options>, T, Mode, Device, Hidden> {
+  using BridgeType = Bridge<Anchor, Augment, T, Device, Options>;
+  using Folded = Bridge<Anchor, Augment, T, Device, Options, Mode>;
+  using Cache = typename BridgeType::template Cache<typename CachedAs<T, Mode>::type>;
+
+  static Folded fold(const BridgeType& bridge) { return bridge.template folded<Mode>(); }
+  template <class States>
+  static void remember(const Folded& folded, const States& a, const nn::Layout<Device>& layout, Cache& cache) {
+    folded.remember(a, layout, cache);
   }
+  static const Cache& source(const Cache& cache) { return cache; }
+  static const Folded& speaker(const BridgeType&, const Folded& folded) { return folded; }
 };
 
 }  // namespace detail

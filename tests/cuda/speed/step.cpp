@@ -137,7 +137,8 @@ void decoding(Model& model, double ceiling) {
   const auto whole = calm::detail::Reading{text, 0, prompt};
   (void)calm::detail::read_texts(model, std::span(&whole, 1), *caches);
   const auto plan = calm::plan<Model>(1, 256);
-  const double bytes = static_cast<double>(plan.weights() + plan.folded);  // each weight once, the table of tokens too
+  // Each weight once, the table of tokens too; the bridges are read folded.
+  const double bytes = static_cast<double>(plan.anchor_weights + plan.augment_weights + plan.folded);
   const auto measure = [&](const char* name, std::size_t steps, const auto& read,
                            std::optional<calm::kernel::Draw> draw = {}) {
     const auto next = [&] {
