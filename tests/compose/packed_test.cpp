@@ -125,6 +125,12 @@ TEST_CASE("a packed composition decodes in steps what it reads in one pass") {
   CHECK(difference(in_steps(*packed), expected) < 2 * difference(in_one_pass(*packed), expected));
 }
 
+TEST_CASE("decoding reads every bridge of the library folded, in the frozen models' mode") {
+  using Model = Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>;
+  using Folded = Model::branch_type<0>::Keeping::Folded;
+  static_assert(Folded::is_folded && PackedMatrix<decltype(Folded().q_proj.weight())>);
+}
+
 TEMPLATE_TEST_CASE("caches read the bridges as they were when they were made, all of each or nothing", "",
                    (Composed<float, Frozen, Frozen>), (Composed<float, FrozenAs<bf16>, FrozenAs<bf16>>)) {
   const auto m = make_small<TestType>(true);

@@ -104,9 +104,9 @@ struct Keeping {
   /// Who adds to the anchor's state.
   static const BridgeType& speaker(const BridgeType& bridge, const Folded&) { return bridge; }
 };
-template <class Anchor, class Augment, class T, class Device, class Options, class Mode, class Hidden>
-struct Keeping<Bridge<Anchor, Augment, T, Device, Options>, T, Mode, Device, Hidden> {
-  using BridgeType = Bridge<Anchor, Augment, T, Device, Options>;
+template <class Anchor, class Augment, class T, class Device, class Options, class Trained, class Mode, class Hidden>
+struct Keeping<Bridge<Anchor, Augment, T, Device, Options, Trained>, T, Mode, Device, Hidden> {
+  using BridgeType = Bridge<Anchor, Augment, T, Device, Options, Trained>;
   using Folded = Bridge<Anchor, Augment, T, Device, Options, Mode>;
   using Cache = typename BridgeType::template Cache<typename CachedAs<T, Mode>::type>;
 
