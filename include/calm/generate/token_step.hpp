@@ -7,12 +7,14 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "calm/generate/reading.hpp"
 #include "calm/generate/sample.hpp"
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/error.hpp"
 #ifdef CALM_CUDA
+#include "calm/tensor/cuda/mirror.hpp"
 #include "calm/tensor/cuda/streams.hpp"
 #include "calm/tensor/storage.hpp"
 #endif
@@ -118,6 +120,10 @@ class TokenStep<Model, Cuda> {
       for (auto& [window, begin] : *layout.windows) nn::detail::write_window(layout, window, begin.mutable_data());
     }
     void run(const Model& model, typename Model::Caches& caches) {
+      const auto all = [](const auto& indices) { return std::span<const Index>(indices.data(), indices.size()); };
+      std::vector<std::span<const Index>> read{all(tokens), all(layout.position), all(layout.keys.end), all(last)};
+      for (const auto& window : *layout.windows) read.push_back(all(window.second));
+      const cuda::Mirror mirror(read);  // each layer reads them
       const Logits fresh = model.next_logits(tokens, layout, last, caches);
       kernel::copy(Cuda{}, fresh.size(), fresh.data(), logits_data);
       kernel::argmax_rows(Cuda{}, last.size(), vocab, fresh.data(), best_data);

@@ -6,6 +6,7 @@
 
 #include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/mirror.hpp"
 #include "calm/tensor/error.hpp"
 
 namespace calm::cuda {
@@ -34,8 +35,8 @@ struct Rule {
   A slope[most_heads];
 
   Rule(const kernel::AttentionRule<A>& r, std::size_t heads)
-      : begin(r.begin), end(r.end), center(r.center), hole_begin(r.hole_begin), hole_end(r.hole_end), scale(r.scale),
-        softcap(r.softcap), biased(r.slope != nullptr), slope{} {
+      : begin(near(r.begin)), end(near(r.end)), center(near(r.center)), hole_begin(near(r.hole_begin)),
+        hole_end(near(r.hole_end)), scale(r.scale), softcap(r.softcap), biased(r.slope != nullptr), slope{} {
     calm::detail::require(!biased || heads <= most_heads, [&] {
       return "calm::kernel::attention: " + std::to_string(heads) + " heads with a recency bias; on Cuda at most " +
              std::to_string(most_heads);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/mirror.hpp"
 #include "calm/tensor/cuda/pack.cuh"
 #include "calm/tensor/storage.hpp"
 
@@ -100,16 +101,16 @@ std::size_t first_beyond(Cuda, std::size_t n, const Index* index, std::size_t bo
 }
 template <class T>
 void take_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* x, T* y) {
-  cuda::over_elements<T>("take_rows", n, cols, cuda::TakeRows<T>{1, cols, step, index, x, y}, x, y);
+  cuda::over_elements<T>("take_rows", n, cols, cuda::TakeRows<T>{1, cols, step, cuda::near(index), x, y}, x, y);
 }
 template <class T>
 void put_rows(Cuda, std::size_t n, std::size_t cols, std::size_t step, const Index* index, const T* dy, T* dx) {
-  cuda::over_elements<T>("put_rows", n, cols, cuda::PutRows<T>{cols, step, index, dy, dx}, dy, dx);
+  cuda::over_elements<T>("put_rows", n, cols, cuda::PutRows<T>{cols, step, cuda::near(index), dy, dx}, dy, dx);
 }
 template <class T>
 void pick_rows(Cuda, std::size_t n, std::size_t group, std::size_t cols, std::size_t step, const Index* index,
                const T* x, T* y) {
-  cuda::over_elements<T>("pick_rows", n, cols, cuda::TakeRows<T>{group, cols, step, index, x, y}, x, y);
+  cuda::over_elements<T>("pick_rows", n, cols, cuda::TakeRows<T>{group, cols, step, cuda::near(index), x, y}, x, y);
 }
 template <class T>
 void scatter_rows(Cuda, std::size_t n, std::size_t cols, const Index* index, const T* dy, T* dtable) {
@@ -134,7 +135,8 @@ template <class T, class U>
 void keep_rows(Cuda, std::size_t batch, std::size_t time, std::size_t capacity, std::size_t cols, const Index* position,
                const Index* end, const T* fresh, U* rows) {
   cuda::over_elements<T>("keep_rows", batch * time, cols,
-                         cuda::KeepRows<T, U>{time, capacity, cols, position, end, fresh, rows}, fresh, rows);
+                         cuda::KeepRows<T, U>{time, capacity, cols, cuda::near(position), cuda::near(end), fresh, rows},
+                         fresh, rows);
 }
 
 #define CALM_INDEX(T)                                                                                               \

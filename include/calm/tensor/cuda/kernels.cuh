@@ -11,6 +11,7 @@
 #include "calm/tensor/cuda/elementwise.cuh"
 #include "calm/tensor/cuda/index.cuh"
 #include "calm/tensor/cuda/many.cuh"
+#include "calm/tensor/cuda/mirror.cuh"
 #include "calm/tensor/cuda/optimizer.cuh"
 #include "calm/tensor/cuda/rope.cuh"
 #include "calm/tensor/cuda/rows.cuh"

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/mirror.hpp"
 #include "calm/tensor/cuda/pack.cuh"
 #include "calm/tensor/error.hpp"
 
@@ -91,7 +92,7 @@ void rotations(Cuda, std::size_t n, std::size_t width, const double* frequency, 
     return "calm::kernel::rotations: heads " + std::to_string(width) + " wide; on Cuda they turn up to a width of " +
            std::to_string(2 * cuda::most_pairs);
   });
-  cuda::Rotations<A> run{width, position, table, {}};
+  cuda::Rotations<A> run{width, cuda::near(position), table, {}};
   std::copy_n(frequency, half, run.frequency);
   cuda::each("rotations", n * half, run);
 }
