@@ -1,16 +1,21 @@
 /// \file  The GPU's kernel that finds the largest number of each row: greedy decoding.
 #pragma once
 
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
 #include "calm/tensor/cuda/grid.cuh"
 #include "calm/tensor/cuda/kernels.hpp"
 
 namespace calm::cuda {
 
-/// The largest number so far and where it stands; of equals, the first.
+/// The largest number so far and where it stands; of equals, the first. Both are equally wide, so it has no padding,
+/// which would be copied though nobody wrote it.
 template <class A>
 struct Best {
   A value;
-  Index at;
+  std::conditional_t<sizeof(A) == sizeof(std::int64_t), std::int64_t, Index> at;
 };
 struct JoinBest {
   template <class A>
@@ -51,7 +56,9 @@ struct BestOfParts {
   CALM_KERNEL void operator()(const Team& team, std::size_t r) const {
     const auto all = team.fold(count, BestOfPart<T>::none(), [&](std::size_t i) { return parts[r * count + i]; },
                                JoinBest{});
-    team.each(1, [&](std::size_t) { best[r] = all.at == std::numeric_limits<Index>::max() ? 0 : all.at; });
+    team.each(1, [&](std::size_t) {
+      best[r] = all.at == std::numeric_limits<Index>::max() ? 0 : static_cast<Index>(all.at);
+    });
   }
 };
 

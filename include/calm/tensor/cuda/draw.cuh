@@ -97,7 +97,7 @@ struct AddDigits {
 /// A row's search for the least likely token that may come: its digits so far, and how much must still lie at or above
 /// it among the tokens that have these.
 struct Search {
-  bool runs;
+  std::uint64_t runs;  ///< 0 or 1; as wide as the others: no padding, which would be copied though nobody wrote it
   std::uint64_t prefix;
   double need;
 };
