@@ -66,6 +66,20 @@ TEST_CASE("cuda ops: products and what follows them") {
   }
 }
 
+TEST_CASE("cuda ops: products whose sums have no terms") {
+  for (const bool accumulate : {false, true}) {
+    const auto before = random_values<Doubles<Out, In>>({}, 1);
+    auto c = move_to<Cuda>(before).clone();
+    kernel::gemm(Cuda{}, kernel::Op::transpose, kernel::Op::none, Out::extent, In::extent - 1, 0, 1.0,
+                 {c.data(), Out::extent}, {c.data(), In::extent}, accumulate, {c.mutable_data(), In::extent});
+    auto expected = before.clone();
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (!accumulate && i % In::extent != In::extent - 1) expected.mutable_data()[i] = 0;
+    }
+    require_close("c", expected, c);
+  }
+}
+
 TEST_CASE("cuda ops: products in f16") {
   const auto product = [](auto, auto x, auto w) { return linear(x, w); };
   require_agreement_in<f16, X, Doubles<Out, In>>("x W^T", product, some, {});

@@ -258,6 +258,7 @@ struct Dot {
 template <class A, class T, class R>
 void multiply(kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha,
               kernel::MatrixRef<const T> a, kernel::MatrixRef<const T> b, bool accumulate, kernel::MatrixRef<R> c) {
+  if (no_terms(m, n, k, accumulate, c)) return;
   if (one_row(op_a, op_b, m, n, k, b.stride, alpha, a.data, b.data, accumulate, c.data)) return;
   launch("gemm", [=, dot = Dot<A, T>{op_a, op_b, k, a, b}] {
     for (std::size_t i = 0; i < m; ++i) {

@@ -1,4 +1,5 @@
-/// \file  The product of one row with a matrix: what decoding one text is made of, bound by the matrix's bytes.
+/// \file  Products without cuBLASLt: of one row with a matrix, which is what decoding one text is made of, bound by the
+/// matrix's bytes; and those whose sums have no terms.
 #pragma once
 
 #include "calm/tensor/cuda/pack.cuh"
@@ -48,6 +49,21 @@ bool one_row(kernel::Op op_x, kernel::Op op_w, std::size_t m, std::size_t n, std
   else if (fits)
     teams("one_row", n, 1, OneRow<width, 1, T, R>{k, stride, alpha, x, w, accumulate, y});
   return fits;
+}
+
+/// c[i, j] = 0
+template <class R>
+struct FillZero {
+  std::size_t n;
+  kernel::MatrixRef<R> c;
+  CALM_KERNEL void operator()(std::size_t i) const { c.data[i / n * c.stride + i % n] = narrow<R>(0); }
+};
+
+/// A product whose sums have no terms (k = 0), for which cuBLASLt need not have an algorithm; else false.
+template <class R>
+bool no_terms(std::size_t m, std::size_t n, std::size_t k, bool accumulate, kernel::MatrixRef<R> c) {
+  if (k == 0 && !accumulate) each("no_terms", m * n, FillZero<R>{n, c});
+  return k == 0;
 }
 
 }  // namespace calm::cuda

@@ -105,7 +105,7 @@ namespace calm::kernel {
 #define CALM_GEMM(A, T, R)                                                                                       \
   void gemm(Cuda, Op op_a, Op op_b, std::size_t m, std::size_t n, std::size_t k, A alpha, MatrixRef<const T> a,  \
             MatrixRef<const T> b, bool accumulate, MatrixRef<R> c) {                                             \
-    if (m == 0 || n == 0) return;                                                                                \
+    if (m == 0 || n == 0 || cuda::no_terms(m, n, k, accumulate, c)) return;                                      \
     if (cuda::one_row(op_a, op_b, m, n, k, b.stride, alpha, a.data, b.data, accumulate, c.data)) return;         \
     const cuda::Product p{cuda::data_type<T>, cuda::data_type<R>, cuda::compute_type<T>(), cuda::data_type<A>,   \
                           op_a, op_b, accumulate, m, n, k, a.stride, b.stride, c.stride,                         \
