@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -15,6 +16,9 @@ using namespace calm::test;
 
 namespace {
 
+struct Some {
+  static constexpr std::size_t extent = dynamic;
+};
 template <std::size_t N>
 struct Of {
   static constexpr std::size_t extent = N;
@@ -102,5 +106,33 @@ TEST_CASE("cuda optimizers: Adafactor") {
     check<float>("float", make);
     check<bf16>("bf16", make);
     check<double>("double", [&]<class M>(M& m) { return train::Adafactor<double, typename M::device>(m, options); });
+  }
+}
+
+TEST_CASE("cuda optimizers: squares of many arrays are summed as those of each alone") {
+  std::vector<Tensor<bf16, Cuda, Some>> all;
+  std::vector<kernel::Elements> list;
+  for (std::size_t i = 0; i < 131; ++i) {  // more than one launch takes; of no element, of several chunks, of none
+    const std::size_t n = i % 5 == 0 ? i : i % 5 == 1 ? 2 * kernel::norm_chunk + i : i % 5 == 2 ? 0 : 7;
+    all.push_back(move_to<Cuda>(random_values<Tensor<bf16, Cpu, Some>>(Shape<Some>(n), i)));
+    list.push_back({i % 5 == 4 ? nullptr : all.back().data(), n});
+  }
+  auto together = Tensor<double, Cuda, Some>::zeros(Shape<Some>(list.size()));
+  auto alone = together.clone();
+  kernel::sums_of_squares<bf16>(Cuda{}, list.size(), list.data(), together.mutable_data());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const auto* const x = static_cast<const bf16*>(list[i].data);
+    if (x) kernel::sum_of_squares(Cuda{}, list[i].size, x, alone.mutable_data() + i);
+  }
+  const auto found = on_host(together), expected = on_host(alone);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    double sum = 0;
+    const auto x = on_host(all[i]);
+    for (std::size_t j = 0; list[i].data && j < x.size(); ++j) {
+      sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+    }
+    CAPTURE(i, seed());
+    REQUIRE(found[i] == expected[i]);
+    REQUIRE(found[i] == Approx(sum).epsilon(1e-12));
   }
 }

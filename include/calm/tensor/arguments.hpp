@@ -140,6 +140,12 @@ struct Drawn {
   double log_probability;  ///< under softmax(logits)
 };
 
+/// An array of `size` elements, of a type that the function it is given to says; null: it has none.
+struct Elements {
+  const void* data;
+  std::size_t size;
+};
+
 /// Elements per partial sum of `sum_of_squares`: the cut does not depend on the number of threads.
 inline constexpr std::size_t norm_chunk = std::size_t{1} << 14;
 

@@ -14,7 +14,7 @@
 
 #include "calm/io/safetensors.hpp"
 #include "calm/nn/module.hpp"
-#include "calm/tensor/cpu/adamw.hpp"  // sum_of_squares
+#include "calm/tensor/cpu/adamw.hpp"  // sums_of_squares
 #include "calm/tensor/tensor.hpp"
 #include "calm/train/parameter_entry.hpp"
 #include "calm/train/parameter_group.hpp"
@@ -76,7 +76,11 @@ class ParameterSet {
     auto* const sums = static_cast<double*>(sums_.data());
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const detail::ParameterEntry& e = entries_[i];
-      squares_of_[i](e.size, active(e) ? e.gradient() : nullptr, partial_.data(), sums + i);
+      gradients_[i] = {active(e) ? e.gradient() : nullptr, e.size};
+    }
+    for (std::size_t i = 0, end = 0; i < entries_.size(); i = end) {  // those of one type of element together
+      while (end < entries_.size() && squares_of_[end] == squares_of_[i]) ++end;
+      squares_of_[i](end - i, gradients_.data() + i, partial_.data(), sums + i);
     }
     kernel::copy_to_host(Device{}, entries_.size() * sizeof(double), sums, squares_.data());  // the one time to wait
     std::size_t count = 0;
@@ -225,7 +229,7 @@ class ParameterSet {
     e.weight_decay = e.extents.size() >= decay.from_rank ? decay.value : 0;
     choose_group(groups, used, e);
     each(std::type_identity<T>{}, e, add_master<T>(e));
-    squares_of_.push_back(&sum_of_squares<T>);
+    squares_of_.push_back(&sums_of_squares<T>);
     entries_.push_back(std::move(e));
   }
 
@@ -243,18 +247,16 @@ class ParameterSet {
     for (const detail::ParameterEntry& e : entries_) chunks = std::max(chunks, e.size / kernel::norm_chunk + 1);
     partial_.resize(chunks);
     squares_.resize(entries_.size());
+    gradients_.resize(entries_.size());
     sums_ = Storage<Device>(entries_.size() * sizeof(double));
   }
 
   template <class T>
-  static void sum_of_squares(std::size_t size, const void* gradient, double* partial, double* sum) {
-    const T* const g = static_cast<const T*>(gradient);
-    if (g == nullptr)
-      kernel::fill(Device{}, 1, 0.0, sum);
-    else if constexpr (std::is_same_v<Device, Cpu>)
-      *sum = kernel::sum_of_squares(Cpu{}, size, g, partial);
+  static void sums_of_squares(std::size_t count, const kernel::Elements* x, double* partial, double* sums) {
+    if constexpr (std::is_same_v<Device, Cpu>)
+      kernel::sums_of_squares<T>(Cpu{}, count, x, partial, sums);
     else
-      kernel::sum_of_squares(Device{}, size, g, sum);
+      kernel::sums_of_squares<T>(Device{}, count, x, sums);
   }
 
   template <class T>
@@ -282,7 +284,8 @@ class ParameterSet {
   std::vector<detail::ParameterEntry> entries_;
   std::vector<State> state_;
   /// One per entry.
-  std::vector<void (*)(std::size_t size, const void* gradient, double* partial, double* sum)> squares_of_;
+  std::vector<void (*)(std::size_t count, const kernel::Elements*, double* partial, double* sums)> squares_of_;
+  std::vector<kernel::Elements> gradients_;
   Storage<Device> sums_;  ///< what these make: a double per entry
   std::vector<double> partial_, squares_;
   std::uint64_t updates_ = 0;

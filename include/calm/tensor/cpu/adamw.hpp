@@ -39,6 +39,14 @@ double sum_of_squares(Cpu, std::size_t n, const T* x, double* partial) {
   for (std::size_t c = 0; c < chunks; ++c) total += partial[c];
   return total;
 }
+/// sums[i] = the same of array i, whose elements are T; `partial` has room for the largest.
+template <class T>
+void sums_of_squares(Cpu, std::size_t count, const Elements* x, double* partial, double* sums) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const T* const data = static_cast<const T*>(x[i].data);
+    sums[i] = data ? sum_of_squares(Cpu{}, x[i].size, data, partial) : 0;
+  }
+}
 
 /// One AdamW step on `n` elements: parameter `x`, its gradient `g` (null: zero), its moments `m` and `v`, and, where
 /// `x` is too coarse to add small steps to, its exact value `master` (else null). A master that does not round to x was

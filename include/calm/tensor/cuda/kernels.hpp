@@ -195,6 +195,9 @@ void linear_cross_entropy(Cuda, std::size_t count, std::size_t width, std::size_
 // Optimizers. `sum` is in the device's memory.
 template <class T>
 void sum_of_squares(Cuda, std::size_t n, const T* x, double* sum);
+/// sums[i] = the same of array i, whose elements are T; the list is the host's.
+template <class T>
+void sums_of_squares(Cuda, std::size_t count, const Elements* x, double* sums);
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x);
 template <class T, class A>
