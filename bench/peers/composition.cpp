@@ -50,10 +50,7 @@ class Reader {
     const auto layout = calm::nn::continue_at<Cpu>(from, counts, tokens.size());
     const auto logits = model_.next_logits(tokens, layout, calm::nn::detail::per_text<Cpu>(last), *caches_);
     position_ += tokens.size();
-    const auto value = [&](std::size_t i) { return static_cast<float>(logits[i]); };
-    std::size_t best = 0;
-    for (std::size_t i = 1; i < bench::Large::config.vocab; ++i) best = value(i) > value(best) ? i : best;
-    return static_cast<Index>(best);
+    return calm::argmax(logits.data(), bench::Large::config.vocab);
   }
 
   const Model& model_;

@@ -94,3 +94,15 @@ TEST_CASE("scores that are no numbers are refused") {
   CHECK_THROWS_WITH(choose(inf.data(), 3, text, drawn, {}, 0), Catch::Contains("a score is infinite"));
   CHECK_THROWS_WITH(log_sum_exp(nan.data(), 3), Catch::Contains("the model's logits give") && Catch::Contains("nan"));
 }
+
+TEST_CASE("the most likely token is the first of the largest logits; a NaN is none, but in front") {
+  std::vector<float> logits(77);
+  for (std::size_t at = 0; at < logits.size(); ++at) {
+    for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 7) - 9;
+    logits[at] = logits.back() = 0;
+    if (at > 1) logits[at - 1] = std::nanf("");
+    CHECK(argmax(logits.data(), logits.size()) == static_cast<Index>(at));
+  }
+  logits[0] = std::nanf("");
+  CHECK(argmax(logits.data(), logits.size()) == 0);
+}

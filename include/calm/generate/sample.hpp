@@ -10,6 +10,7 @@
 
 #include "calm/generate/options.hpp"
 #include "calm/generate/policies.hpp"
+#include "calm/tensor/cpu/sum.hpp"  // largest
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/error.hpp"
 #include "calm/tensor/philox.hpp"
@@ -19,11 +20,8 @@ namespace calm {
 /// The most likely token; of equals the first.
 template <class T>
 Index argmax(const T* logits, std::size_t vocab) {
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < vocab; ++i) {
-    if (logits[i] > logits[best]) best = i;
-  }
-  return static_cast<Index>(best);
+  const T* const best = std::find(logits, logits + vocab, kernel::detail::largest(vocab, logits));
+  return best == logits + vocab ? 0 : static_cast<Index>(best - logits);  // none equals NaN, in front
 }
 
 /// A token drawn from softmax(logits / temperature) by number `index` of the random sequence `key`. Sums run in double.

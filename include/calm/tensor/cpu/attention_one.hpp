@@ -75,7 +75,7 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
   for (std::size_t r = 0; r < Rows; ++r) {
     const A sum = soft[r].total();
     result.lse[r * parts] = soft[r].top + std::log(sum);
-    for (std::size_t c = 0; c < width && sum > 0; ++c) result.y[r * row + c] /= sum;
+    if (sum > 0) std::for_each_n(result.y + r * row, width, [sum](A& y) { y /= sum; });
   }
 }
 
@@ -98,11 +98,11 @@ A join_parts(std::size_t parts, std::size_t width, PartOfKeys<A> of, const T* si
     of.lse[p] = of.lse[p] > -infinity ? std::exp(of.lse[p] - top) : A(0);
     total += of.lse[p];
   }
-  for (std::size_t c = 0; c < width; ++c) {
-    A sum = 0;
-    for (std::size_t p = 0; p < parts; ++p) sum += of.lse[p] * of.y[p * width + c];
-    out[c] = static_cast<T>(total > 0 ? sum / total : A(0));
+  for (std::size_t c = 0; c < width; ++c) of.y[c] *= of.lse[0];
+  for (std::size_t p = 1; p < parts; ++p) {
+    for (std::size_t c = 0; c < width; ++c) of.y[c] += of.lse[p] * of.y[p * width + c];
   }
+  for (std::size_t c = 0; c < width; ++c) out[c] = static_cast<T>(total > 0 ? of.y[c] / total : A(0));
   return top + std::log(total);
 }
 

@@ -33,12 +33,13 @@ class Team {
   void run(std::size_t parts, const F& f) noexcept {
     call_ = [](const void* g, std::size_t part) { (*static_cast<const F*>(g))(part); };
     f_ = &f, parts_ = parts;
-    busy_.store(size_ - 1, std::memory_order_relaxed);
-    loop_.fetch_add(1, std::memory_order_release);
+    const std::uint32_t loop = loop_.load(std::memory_order_relaxed) + 1;
+    loop_.store(loop, std::memory_order_release);
     Team* const self = std::exchange(led(), nullptr);
     f(0);
     led() = self;
-    wait([this] { return busy_.load(std::memory_order_acquire) == 0; });
+    const auto all = static_cast<std::uint32_t>(loop * (size_ - 1));
+    wait([&] { return done_.load(std::memory_order_acquire) == all; });
   }
   /// Sends the others away.
   void dismiss() {
@@ -52,7 +53,7 @@ class Team {
       wait([&] { return loop_.load(std::memory_order_acquire) != done; });
       if (call_ == nullptr) return;
       if (thread < parts_) call_(f_, thread);
-      busy_.fetch_sub(1, std::memory_order_release);
+      done_.fetch_add(1, std::memory_order_release);
     }
   }
 
@@ -77,7 +78,7 @@ class Team {
   void (*call_)(const void*, std::size_t) = nullptr;
   const void* f_ = nullptr;
   std::size_t parts_ = 0, size_;
-  alignas(64) std::atomic<std::size_t> busy_{0};
+  alignas(64) std::atomic<std::uint32_t> done_{0};  // counts on: to reset it would take its line to the leader and back
 };
 
 }  // namespace calm::kernel::detail
