@@ -64,7 +64,8 @@ static_assert(std::is_same_v<Sum<Var<States>, F32<Hidden>>, Var<States>>);
 // What the backward pass keeps: a frozen weight keeps no input alive, a frozen input no weight, a bias nothing.
 using Weight = F32<Inner, Hidden>;
 template <bool NeedX, bool NeedW, bool NeedB = false>
-inline constexpr std::size_t node_size = sizeof(detail::LinearNode<States, Weight, NeedX, NeedW, NeedB>);
+inline constexpr std::size_t node_size =
+    sizeof(detail::LinearNode<detail::PlainProduct<float>, States, Weight, NeedX, NeedW, NeedB>);
 inline constexpr std::size_t slot_and_rows = 2 * sizeof(std::size_t);
 static_assert(node_size<true, false> == sizeof(Weight) + slot_and_rows);
 static_assert(node_size<false, true> == sizeof(States) + slot_and_rows);

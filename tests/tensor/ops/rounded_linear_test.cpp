@@ -16,7 +16,7 @@ using W = Floats<Narrow, Wide>;
 
 // What no gradient reads is not kept.
 template <bool NeedX, bool NeedW>
-using Node = calm::detail::RoundedLinearNode<X, W, NeedX, NeedW>;
+using Node = calm::detail::LinearNode<calm::detail::RoundedProduct, X, W, NeedX, NeedW, false>;
 static_assert(sizeof(Node<true, false>) == sizeof(W) + 2 * sizeof(std::size_t));
 static_assert(sizeof(Node<false, true>) == sizeof(X) + 2 * sizeof(std::size_t));
 

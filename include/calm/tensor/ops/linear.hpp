@@ -43,7 +43,17 @@ void add_weight_and_bias_gradients(Tape<Device>& tape, Slot w, Slot bias, bool o
   });
 }
 
-template <class X, class W, bool NeedX, bool NeedW, bool NeedB>
+/// What a linear layer multiplies by: here products of the operands as they are.
+template <class T>
+struct PlainProduct {
+  template <class Device>
+  static void gemm(Device device, kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k,
+                   kernel::MatrixRef<const T> a, kernel::MatrixRef<const T> b, bool add, kernel::MatrixRef<T> c) {
+    kernel::gemm(device, op_a, op_b, m, n, k, one<T>, a, b, add, c);
+  }
+};
+
+template <class Product, class X, class W, bool NeedX, bool NeedW, bool NeedB>
 struct LinearNode {
   using T = typename X::value_type;
   using Device = typename X::device;
@@ -62,9 +72,8 @@ struct LinearNode {
     using kernel::Op;
     if constexpr (NeedX) {
       const auto dx = tape.template target<T>(x_slot);
-      kernel::gemm(Device{}, Op::none, out_in ? Op::none : Op::transpose, rows, in_extent, out_extent, one<T>,
-                   {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, dx.adds,
-                   {dx.data, in_extent});
+      Product::gemm(Device{}, Op::none, out_in ? Op::none : Op::transpose, rows, in_extent, out_extent,
+                    {dy, out_extent}, {w.data(), out_in ? in_extent : out_extent}, dx.adds, {dx.data, in_extent});
     }
     if constexpr (NeedW && NeedB)
       add_weight_and_bias_gradients(tape, w_slot, b_slot, out_in, rows, out_extent, in_extent, dy, x.data());
@@ -78,38 +87,38 @@ struct LinearNode {
   void weight_gradient(Tape<Device>& tape, const T* dy) {
     using kernel::Op;
     const auto dw = tape.template target<T>(w_slot);
+    const kernel::MatrixRef<const T> of_y{dy, out_extent}, of_x{x.data(), in_extent};
     if constexpr (out_in)
-      kernel::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, one<T>, {dy, out_extent},
-                   {x.data(), in_extent}, dw.adds, {dw.data, in_extent});
+      Product::gemm(Device{}, Op::transpose, Op::none, out_extent, in_extent, rows, of_y, of_x, dw.adds,
+                    {dw.data, in_extent});
     else
-      kernel::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, one<T>, {x.data(), in_extent},
-                   {dy, out_extent}, dw.adds, {dw.data, out_extent});
+      Product::gemm(Device{}, Op::transpose, Op::none, in_extent, out_extent, rows, of_x, of_y, dw.adds,
+                    {dw.data, out_extent});
   }
 };
 
-/// y = x · op(W) (+ the bias, which is one operand or none)
-template <class X, class W, class... B>
+/// y = x · op(W) (+ the bias, which is one operand or none, of plain products)
+template <class Product, class X, class W, class... B>
 auto multiplied(const X& x, const W& w, const B&... bias) {
   using In = ValueOf<X>;
   using Weight = ValueOf<W>;
+  using Node = LinearNode<Product, In, Weight, is_var<X>, is_var<W>, (is_var<B> || ...)>;
   using T = typename In::value_type;
-  constexpr bool out_in = weight_is_out_in<In, Weight>;
-  constexpr std::size_t in_extent = LastAxisOf<In>::extent, out_extent = LinearOutAxis<In, Weight>::extent;
-  constexpr kernel::Op op = out_in ? kernel::Op::transpose : kernel::Op::none;
+  using Device = typename In::device;
+  using kernel::Op;
+  constexpr std::size_t in_extent = Node::in_extent, out_extent = Node::out_extent;
+  constexpr Op op = Node::out_in ? Op::transpose : Op::none;
   using Out = WithLastAxis<In, LinearOutAxis<In, Weight>>;
 
   Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
   const std::size_t rows = rows_of(value(x));
   if constexpr (sizeof...(B) == 0)
-    kernel::gemm(typename In::device{}, kernel::Op::none, op, rows, out_extent, in_extent, one<T>,
-                 {value(x).data(), in_extent}, {value(w).data(), out_in ? in_extent : out_extent}, false,
-                 {y.mutable_data(), out_extent});
+    Product::gemm(Device{}, Op::none, op, rows, out_extent, in_extent, {value(x).data(), in_extent},
+                  {value(w).data(), Node::out_in ? in_extent : out_extent}, false, {y.mutable_data(), out_extent});
   else
-    multiply_then<T>({.after = kernel::After::bias, .bias = (value(bias).data(), ...)}, typename In::device{},
-                     kernel::Op::none, op, rows, out_extent, in_extent, value(x).data(), value(w).data(), false,
-                     y.mutable_data());
+    multiply_then<T>({.after = kernel::After::bias, .bias = (value(bias).data(), ...)}, Device{}, Op::none, op, rows,
+                     out_extent, in_extent, value(x).data(), value(w).data(), false, y.mutable_data());
   if constexpr (is_var<X> || is_var<W> || (is_var<B> || ...)) {
-    using Node = LinearNode<In, Weight, is_var<X>, is_var<W>, (is_var<B> || ...)>;
     return record(tape_of(x, w, bias...), std::move(y), [&] {
       return Node{decltype(Node::w)(value(w)),           decltype(Node::x)(value(x)),
                   decltype(Node::x_slot)(slot_of(x)),    decltype(Node::w_slot)(slot_of(w)),
@@ -132,7 +141,8 @@ auto linear(const X& x, const W& w) {
   constexpr bool fits = Multipliable<X, W> || !same_kind<ValueOf<X>, ValueOf<W>>;  // a plain bool: a short diagnostic
   static_assert(fits,
                 "calm::linear: the last axis of the input is not an axis of the weight (a projection is missing?)");
-  if constexpr (Multipliable<X, W>) return detail::multiplied(x, w);
+  using T = typename ValueOf<X>::value_type;
+  if constexpr (Multipliable<X, W>) return detail::multiplied<detail::PlainProduct<T>>(x, w);
 }
 
 /// The same plus b in one operation.   x: [..., In], b: [Out] -> y: [..., Out]
@@ -146,7 +156,8 @@ auto linear(const X& x, const W& w, const B& b) {
     constexpr bool biased = same_kind<ValueOf<W>, Bias> && Bias::rank == 1 &&
                             std::is_same_v<LastAxisOf<Bias>, detail::LinearOutAxis<ValueOf<X>, ValueOf<W>>>;
     static_assert(biased, "calm::linear: the bias must have the weight's output axis alone, and its type and device");
-    if constexpr (biased) return detail::multiplied(x, w, b);
+    using T = typename Bias::value_type;
+    if constexpr (biased) return detail::multiplied<detail::PlainProduct<T>>(x, w, b);
   }
 }
 

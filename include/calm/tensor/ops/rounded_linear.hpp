@@ -3,38 +3,20 @@
 
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
 #include "calm/tensor/cpu/rounded_product.hpp"
-#include "calm/tensor/ops/check.hpp"
-#include "calm/tensor/var.hpp"
+#include "calm/tensor/ops/linear.hpp"
 
 namespace calm {
 
 namespace detail {
 
-template <class X, class W, bool NeedX, bool NeedW>
-struct RoundedLinearNode {
-  static constexpr std::size_t out = AxisOf<W, 0>::extent, in = AxisOf<W, 1>::extent;
-
-  [[no_unique_address]] KeepIf<NeedX, W, 0> w;
-  [[no_unique_address]] KeepIf<NeedW, X, 1> x;
-  [[no_unique_address]] KeepIf<NeedX, Slot, 2> x_slot;
-  [[no_unique_address]] KeepIf<NeedW, Slot, 3> w_slot;
-  std::size_t rows;
-
-  void backward(Tape<Cpu>& tape, Slot y_slot) {
-    using kernel::Op;
-    const float* dy = tape.incoming<float>(y_slot);
-    if constexpr (NeedX) {
-      const auto dx = tape.target<float>(x_slot);
-      kernel::rounded_gemm(Cpu{}, Op::none, Op::none, rows, in, out, {dy, out}, {w.data(), in}, dx.adds, {dx.data, in});
-    }
-    if constexpr (NeedW) {
-      const auto dw = tape.target<float>(w_slot);
-      kernel::rounded_gemm(Cpu{}, Op::transpose, Op::none, out, in, rows, {dy, out}, {x.data(), in}, dw.adds,
-                           {dw.data, in});
-    }
+/// In the place of PlainProduct.
+struct RoundedProduct {
+  static void gemm(Cpu device, kernel::Op op_a, kernel::Op op_b, std::size_t m, std::size_t n, std::size_t k,
+                   kernel::MatrixRef<const float> a, kernel::MatrixRef<const float> b, bool add,
+                   kernel::MatrixRef<float> c) {
+    kernel::rounded_gemm(device, op_a, op_b, m, n, k, a, b, add, c);
   }
 };
 
@@ -52,23 +34,7 @@ auto rounded_linear(const X& x, const W& w) {
                         std::is_same_v<LastAxisOf<In>, LastAxisOf<Weight>>;
   static_assert(fits, "calm::rounded_linear: input and weight must be in float on the host, the weight [Out, In] with "
                       "the input's last axis");
-  if constexpr (fits) {
-    using Node = detail::RoundedLinearNode<In, Weight, is_var<X>, is_var<W>>;
-    using Out = WithLastAxis<In, AxisOf<Weight, 0>>;
-    Out y(Out::shape_type::from(value(x).shape().dynamic_extents()));
-    const std::size_t rows = rows_of(value(x));
-    kernel::rounded_gemm(Cpu{}, kernel::Op::none, kernel::Op::transpose, rows, Node::out, Node::in,
-                         {value(x).data(), Node::in}, {value(w).data(), Node::in}, false,
-                         {y.mutable_data(), Node::out});
-    if constexpr (is_var<X> || is_var<W>) {
-      return record(tape_of(x, w), std::move(y), [&] {
-        return Node{decltype(Node::w)(value(w)), decltype(Node::x)(value(x)), decltype(Node::x_slot)(slot_of(x)),
-                    decltype(Node::w_slot)(slot_of(w)), rows};
-      });
-    } else {
-      return y;
-    }
-  }
+  if constexpr (fits) return detail::multiplied<detail::RoundedProduct>(x, w);
 }
 
 }  // namespace calm
