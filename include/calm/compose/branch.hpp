@@ -98,17 +98,18 @@ struct Branch {
     return pass(linked(tokens, layout), layout);
   }
   auto pass(const detail::AllLinkedStates<Branch>& states, const nn::Layout<device>& layout) const {
-    return detail::WholeTexts<Branch>{*this, states, detail::seen_by_anchor(layout, mask)};
+    return detail::WholeTexts<Branch>{*this, {bridges, states}, detail::seen_by_anchor(layout, mask)};
   }
   template <class Observer>
   auto observed_pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Observer observer) const {
-    return detail::WholeTexts<Branch, Observer>{*this, linked(tokens, layout), detail::seen_by_anchor(layout, mask),
-                                                std::move(observer)};
+    return detail::WholeTexts<Branch, Observer>{
+        *this, {bridges, linked(tokens, layout)}, detail::seen_by_anchor(layout, mask), std::move(observer)};
   }
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
-    detail::read_into(*this, tokens, layout, caches);
-    return detail::BehindCaches<Branch, decltype(caches.bridges)>{*this, caches.bridges, caches.folded,
-                                                                  detail::seen_by_anchor(layout, mask)};
+    const detail::BehindCaches<Branch> pass{
+        *this, {bridges, caches.folded, caches.bridges}, detail::seen_by_anchor(layout, mask)};
+    detail::read_into(*this, tokens, layout, caches.augment, pass.links);
+    return pass;
   }
 
   /// Whether the anchor's state behind `layer` concerns this branch.

@@ -74,15 +74,40 @@ AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::d
   return linked;
 }
 
+/// The bridges of N links and what each reads: those that are trained, states of whole texts;
+template <class Bridge, class States, std::size_t N>
+struct FromStates {
+  const std::array<Bridge, N>& bridges;
+  std::array<States, N> states;
+
+  const Bridge& bridge(std::size_t i) const { return bridges[i]; }
+  const States& source(std::size_t i) const { return states[i]; }
+  void take(std::size_t i, States read, const auto&) { states[i] = std::move(read); }
+};
+/// those that decoding reads, what caches keep.
+template <class Keeping, class Bridge, std::size_t N>
+struct FromCaches {
+  const std::array<Bridge, N>& bridges;
+  const std::array<typename Keeping::Folded, N>& folded;
+  std::array<typename Keeping::Cache, N>& caches;
+
+  const auto& bridge(std::size_t i) const { return Keeping::speaker(bridges[i], folded[i]); }
+  const auto& source(std::size_t i) const { return Keeping::source(caches[i]); }
+  void take(std::size_t i, const auto& states, const auto& layout) const {
+    Keeping::remember(folded[i], states, layout, caches[i]);
+  }
+};
+
 /// Reads new tokens into the caches. Under the encoder mask the augment reads the prompts alone, whenever they come.
-template <class B>
+template <class B, class Links>
 void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
-               const nn::Layout<typename B::device>& layout, typename B::Caches& caches) {
+               const nn::Layout<typename B::device>& layout, typename B::augment_type::Caches& caches,
+               const Links& links) {
   const auto read = B::mask == BridgeMask::encoder ? prompts_of(layout) : layout;
   const Index* end = read.keys.end.data();
   if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
-  run_augment(branch, tokens, read, &caches.augment, [&](std::size_t i, const LinkedStates<B>& states) {
-    B::Keeping::remember(caches.folded[i], states, read, caches.bridges[i]);
+  run_augment(branch, tokens, read, &caches, [&](std::size_t i, const LinkedStates<B>& states) {
+    links.take(i, states, read);
     mark_beside(typename B::device{}, B::map::target[i]);
   });
 }
@@ -100,36 +125,25 @@ struct Unobserved {
   static void shared(std::size_t, const auto&) {}
 };
 
-/// What bridge i reads and may see, in a pass over whole texts.
-template <class B, class Observer = Unobserved>
-struct WholeTexts {
+/// A pass through an augment that runs by itself: what bridge i reads and may see.
+template <class B, class Links, class Observer = Unobserved>
+struct Pass {
   using branch_type = B;
   const B& branch;
-  AllLinkedStates<B> linked;
+  Links links;
   KeyIntervals<typename B::device> seen;
   [[no_unique_address]] Observer observer = {};
 
-  const auto& bridge(std::size_t i) const { return branch.bridges[i]; }
-  const auto& source(std::size_t i) { return linked[i]; }
+  const auto& bridge(std::size_t i) const { return links.bridge(i); }
+  const auto& source(std::size_t i) const { return links.source(i); }
   template <class H>
   void passed(std::size_t, const H&) {}  // only an augment that reads the anchor cares
 };
-
-/// The same behind what caches hold, the new tokens included.   caches, folded: of each bridge
-template <class B, class BridgeCaches>
-struct BehindCaches {
-  using branch_type = B;
-  const B& branch;
-  const BridgeCaches& caches;
-  const std::array<typename B::Keeping::Folded, B::links>& folded;
-  KeyIntervals<typename B::device> seen;
-  [[no_unique_address]] Unobserved observer = {};
-
-  const auto& bridge(std::size_t i) const { return B::Keeping::speaker(branch.bridges[i], folded[i]); }
-  const auto& source(std::size_t i) { return B::Keeping::source(caches[i]); }
-  template <class H>
-  void passed(std::size_t, const H&) {}
-};
+/// Over whole texts; and behind what caches hold, the new tokens included.
+template <class B, class Observer = Unobserved>
+using WholeTexts = Pass<B, FromStates<typename B::bridge_type, LinkedStates<B>, B::links>, Observer>;
+template <class B>
+using BehindCaches = Pass<B, FromCaches<typename B::Keeping, typename B::bridge_type, B::links>>;
 
 /// The links of map `Map` behind anchor layer `layer`: [first, last).
 struct LinkRange {

@@ -218,19 +218,19 @@ struct Branch<Anchor, Retokenized<Augment, Map, Options>> : Branch<Anchor, With<
   }
 
   auto pass(const Linked& linked, const Layout&) const {
-    return detail::WholeTexts<Branch>{*this, linked.states, linked.seen};
+    return detail::WholeTexts<Branch>{*this, {this->bridges, linked.states}, linked.seen};
   }
   auto pass(const Tokens& tokens, const Layout& layout) const { return pass(linked(tokens, layout), layout); }
   template <class Observer>
   auto observed_pass(const Tokens& tokens, const Layout& layout, Observer observer) const {
     auto all = linked(tokens, layout);
-    return detail::WholeTexts<Branch, Observer>{*this, std::move(all.states), std::move(all.seen), std::move(observer)};
+    return detail::WholeTexts<Branch, Observer>{
+        *this, {this->bridges, std::move(all.states)}, std::move(all.seen), std::move(observer)};
   }
   auto pass(const Tokens& tokens, const Layout& layout, Caches& caches) const {
     require_retokenizer();
     auto seen = detail::Follower<Branch>(*this, tokens, layout, caches).seen();
-    return detail::BehindCaches<Branch, typename detail::FollowedTexts<Branch>::BridgeCaches>{
-        *this, caches.read.bridges(), caches.folded, std::move(seen)};
+    return detail::BehindCaches<Branch>{*this, {this->bridges, caches.folded, caches.read.bridges()}, std::move(seen)};
   }
 
   /// `capacity` counts the anchor's tokens.

@@ -52,7 +52,8 @@ class TwoWayPass {
 
   TwoWayPass(const B& b, const nn::Tokens<device>& tokens, const nn::Layout<device>& layout,
              typename B::Caches* caches, Observer o = {})
-      : branch(b), seen(layout.keys), observer(std::move(o)), layout_(layout), caches_(caches) {
+      : branch(b), seen(layout.keys), observer(std::move(o)), layout_(layout), caches_(caches),
+        links_(links_of(b, caches)), backs_(backs_of(b, caches)) {
     auto x = b.augment.embed(tokens, layout);
     for (std::size_t layer = 0; layer < first; ++layer) {
       if (!reads_layer<B>(layer)) continue;
@@ -69,35 +70,18 @@ class TwoWayPass {
   KeyIntervals<device> seen;
   [[no_unique_address]] Observer observer;
 
-  const auto& bridge(std::size_t i) const {
-    if constexpr (Cached)
-      return B::Keeping::speaker(branch.bridges[i], caches_->folded[i]);
-    else
-      return branch.bridges[i];
-  }
+  const auto& bridge(std::size_t i) const { return links_.bridge(i); }
   const auto& source(std::size_t i) {
     advance(B::map::source[i] + 1);
-    if constexpr (Cached) {
-      if (!std::exchange(remembered_[i], true)) {
-        B::Keeping::remember(caches_->folded[i], gathered<B>(of_layer_, i), layout_, caches_->bridges[i]);
-      }
-      return B::Keeping::source(caches_->bridges[i]);
-    } else {
-      if (!std::exchange(remembered_[i], true)) linked_[i] = gathered<B>(of_layer_, i);
-      return linked_[i];
-    }
+    if (!std::exchange(taken_[i], true)) links_.take(i, gathered<B>(of_layer_, i), layout_);
+    return links_.source(i);
   }
 
   /// The anchor's state behind `layer`, bridges applied, as later augment layers read it.
   template <Operand H>
   void passed(std::size_t layer, const H& h) {
     for (std::size_t k = 0; k < B::backs; ++k) {
-      if (B::back_map::source[k] != layer) continue;
-      const auto said = rename<Time, Source>(h);
-      if constexpr (Cached)
-        B::BackKeeping::remember(caches_->back_folded[k], value(said), layout_, caches_->back[k]);
-      else
-        said_[k] = made<Said>(said);
+      if (B::back_map::source[k] == layer) backs_.take(k, made<Said>(rename<Time, Source>(h)), layout_);
     }
   }
 
@@ -106,8 +90,24 @@ class TwoWayPass {
   using Read = Var<StatesOf<B>>;
   using Said = Var<Tensor<typename B::value_type, device, Batch, Source, nn::Hidden<typename B::anchor_spec>>>;
   using Linked = std::conditional_t<(B::mix > 1), std::array<Read, B::mix>, Read>;
+  using Links = std::conditional_t<Cached, FromCaches<typename B::Keeping, typename B::bridge_type, B::links>,
+                                   FromStates<typename B::bridge_type, Linked, B::links>>;
+  using Backs = std::conditional_t<Cached, FromCaches<typename B::BackKeeping, typename B::back_bridge_type, B::backs>,
+                                   FromStates<typename B::back_bridge_type, Said, B::backs>>;
   static constexpr std::size_t first = B::back_map::target[0];  // the first layer that reads the anchor
 
+  static Links links_of(const B& b, typename B::Caches* caches) {
+    if constexpr (Cached)
+      return {b.bridges, caches->folded, caches->bridges};
+    else
+      return {b.bridges, {}};
+  }
+  static Backs backs_of(const B& b, typename B::Caches* caches) {
+    if constexpr (Cached)
+      return {b.back, caches->back_folded, caches->back};
+    else
+      return {b.back, {}};
+  }
   auto* augment_caches() { return Cached ? &caches_->augment : nullptr; }
 
   /// Runs blocks until `layers` of them are done, what they read of the anchor included.
@@ -135,34 +135,22 @@ class TwoWayPass {
     bool any = false;
     for (std::size_t k = range.first; k < range.last; ++k) {
       if (branch.back_scale[k] == 0) continue;
-      State added = back_bridge(k)(x_, back_source(k), layout_.keys);
+      State added = backs_.bridge(k)(x_, backs_.source(k), layout_.keys);
       if (branch.back_scale[k] != 1) added = scale(added, branch.back_scale[k]);
-      observer.heard(k, back_bridge(k), x_, back_source(k), layout_.keys, added);
+      observer.heard(k, backs_.bridge(k), x_, backs_.source(k), layout_.keys, added);
       sum = std::exchange(any, true) ? sum + added : added;
     }
     if (any) x_ = sum + x_;
   }
-  const auto& back_bridge(std::size_t k) const {
-    if constexpr (Cached)
-      return B::BackKeeping::speaker(branch.back[k], caches_->back_folded[k]);
-    else
-      return branch.back[k];
-  }
-  const auto& back_source(std::size_t k) const {
-    if constexpr (Cached)
-      return B::BackKeeping::source(caches_->back[k]);
-    else
-      return said_[k];
-  }
 
   nn::Layout<device> layout_;
   typename B::Caches* caches_;
+  Links links_;
+  Backs backs_;
   State x_;                                        // behind block ran_ - 1
   std::size_t ran_ = 0, settled_ = 0;              // blocks run; and those among them whose output is final
   std::array<Read, B::augment_type::depth> of_layer_;
-  std::array<Linked, B::links> linked_;
-  std::array<bool, B::links> remembered_{};
-  std::array<Said, B::backs> said_;
+  std::array<bool, B::links> taken_{};
 };
 
 }  // namespace detail
