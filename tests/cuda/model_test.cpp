@@ -164,6 +164,17 @@ TEST_CASE("cuda model: a step of a composition") {
   check<Plain, double>();
   check<Plain, float>();
 }
+TEST_CASE("cuda model: settling puts the weights of gate and up together; a walk over parameters moves none") {
+  nn::Transformer<AnchorSpec, float, Cuda> model;
+  nn::for_each_parameter(model, [&](const std::string&, auto& p) {
+    p.assign(std::remove_cvref_t<decltype(p.value())>::zeros({}));
+  });
+  nn::for_each_parameter(model, [](const std::string&, auto&) {});
+  const auto& mlp = model.layers[0].mlp;
+  CHECK_FALSE(stands_behind(mlp.up_proj.weight(), mlp.gate_proj.weight()));
+  nn::settle(model);
+  CHECK(stands_behind(mlp.up_proj.weight(), mlp.gate_proj.weight()));
+}
 TEST_CASE("cuda model: a step of a composition, checkpointed") { check<Plain, double>(2); }
 TEST_CASE("cuda model: a step with all that a bridge can have") { check<Rich, double>(); }
 TEST_CASE("cuda model: a step of two augments in one softmax") { check<Joint, double>(); }

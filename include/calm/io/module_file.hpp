@@ -87,6 +87,7 @@ void load_parameters(M& module, const std::string& path, const LoadOptions& opti
     else
       parameter.assign(std::move(x));
   });
+  nn::settle(module);
 }
 
 template <class P>

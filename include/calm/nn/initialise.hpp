@@ -88,6 +88,7 @@ template <class M>
 void initialise(M& model, const Initialisation& how = {}) {
   constexpr bool one_plus = M::spec::config.norm == NormKind::rms_plus_one;
   for_each_parameter(model, [&](const std::string& path, auto& p) { initialise_parameter(path, p, how, one_plus); });
+  settle(model);
   CpuPool::instance().trim();  // of packed matrices, the unpacked ones
 }
 

@@ -32,6 +32,7 @@ Transformer<S, T, Device> merged(Transformer<S, T, Device, LowRank<Rank, Alpha, 
     }
     parameter.assign(w);
   });
+  settle(plain);
   return plain;
 }
 

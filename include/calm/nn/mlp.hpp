@@ -65,7 +65,7 @@ struct GatedMlp {
       S::config.mlp == MlpKind::swiglu ? kernel::Activation::silu : kernel::Activation::gelu_tanh;
 
   /// On a device that holds frozen weights as they are, those of the gate and of what it gates stand one behind another
-  /// once they were visited, so that they are one matrix. (On the host, packed ones have an operation of their own.)
+  /// once they are settled, so that they are one matrix. (On the host, packed ones have an operation of their own.)
   static constexpr bool joins = std::is_same_v<Mode, Frozen> && !std::is_same_v<Device, Cpu> && !S::config.bias;
 
   Up gate_proj, up_proj;
@@ -89,11 +89,12 @@ struct GatedMlp {
     v("gate_proj", gate_proj);
     v("up_proj", up_proj);
     v("down_proj", down_proj);
-    if constexpr (joins) join();
   }
 
- private:
-  void join() {
+  /// See nn::settle.
+  void settle()
+    requires joins
+  {
     auto &gate = gate_proj.weight, &up = up_proj.weight;
     if (!gate().defined() || !up().defined() || stands_behind(up(), gate())) return;
     auto [first, second] = one_behind_another(gate(), up());

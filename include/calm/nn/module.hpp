@@ -65,6 +65,22 @@ struct Walk {
   }
 };
 
+struct Settling {
+  template <class M>
+  void operator()(std::string_view, M& child) const {
+    visit(child);
+  }
+  template <class M>
+  void visit(M& child) const {
+    if constexpr (is_list<M>) {
+      for (auto& one : child) visit(one);
+    } else if constexpr (!is_parameter<M>) {
+      child.visit(*this);
+      if constexpr (requires { child.settle(); }) child.settle();
+    }
+  }
+};
+
 }  // namespace detail
 
 /// Calls f(path, parameter) for every parameter of `module`, in the order of its `visit` lines. The path joins the
@@ -74,6 +90,13 @@ void for_each_parameter(M& module, F&& f) {
   std::string path;
   const detail::Walk<F> walk{f, path};
   module.visit(walk);
+}
+
+/// For who has assigned the parameters of `module`, as loading and initialising do: modules in it that have a member
+/// `settle()` may now put theirs where products read them faster.
+template <class M>
+void settle(M& module) {
+  detail::Settling{}.visit(module);
 }
 
 /// Calls f(path, parameter) for every trainable parameter.

@@ -70,6 +70,7 @@ void fill(M& model) {
     }
     p.assign(std::move(x));
   });
+  calm::nn::settle(model);
 }
 
 calm::train::Batch<Cuda> texts_of(std::size_t batch, std::size_t time) {

@@ -122,6 +122,7 @@ void load_parameters(M& module, Checkpoint& checkpoint) {
     const auto x = move_to<typename X::device>(OnDevice<X, Cpu>(std::move(part.storage), part.data, shape));
     parameter.assign(P::trainable ? x.clone() : x);  // mapped memory is read-only
   });
+  nn::settle(module);
 }
 
 }  // namespace detail
