@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "calm/tensor/error.hpp"
 #include "calm/tensor/system_memory.hpp"
@@ -28,6 +29,7 @@ struct alignas(64) BlockHeader {
   void* external = nullptr;                    // data that is not behind the header (a mapped file, a device's)
   std::uint64_t stamp = 0;                     // of memory that a device reads: what was launched before it was written
   bool read_only = false;
+  bool lasting = false;                        // in large pages
 };
 static_assert(sizeof(BlockHeader) == 64);
 
@@ -63,14 +65,16 @@ class CpuPool {
   /// What a block of `bytes` takes: the whole of its size class.
   static constexpr std::size_t block_bytes(std::size_t bytes) { return class_bytes(class_of(bytes)); }
 
-  detail::BlockHeader* take(std::size_t bytes) {
+  /// `lasting`: in large pages (`detail::LargePages`).
+  detail::BlockHeader* take(std::size_t bytes, bool lasting = false) {
     const std::uint32_t c = class_of(bytes);
     const std::size_t size = class_bytes(c);
+    auto& free = free_[lasting];
     {
       const std::lock_guard lock(mutex_);
       for (std::uint32_t from = c; from < (sparing_ > 0 ? classes : c + 1); ++from) {
-        if (detail::BlockHeader* block = free_[from]) {
-          free_[from] = block->next;
+        if (detail::BlockHeader* block = free[from]) {
+          free[from] = block->next;
           block->references.store(1, std::memory_order_relaxed);
           count_live(class_bytes(from));
           return block;
@@ -80,7 +84,7 @@ class CpuPool {
       use_.reserved += size;
       ++use_.system_calls;
     }
-    void* memory = detail::take_system_memory(sizeof(detail::BlockHeader) + size);
+    void* memory = detail::take_system_memory(sizeof(detail::BlockHeader) + size, lasting);
     if (memory == nullptr) {
       const std::lock_guard lock(mutex_);
       use_.live -= size;
@@ -89,6 +93,7 @@ class CpuPool {
     }
     auto* block = new (memory) detail::BlockHeader;
     block->size_class = c;
+    block->lasting = lasting;
     block->release = [](detail::BlockHeader* b) { CpuPool::instance().give(b); };
     return block;
   }
@@ -96,18 +101,20 @@ class CpuPool {
   void give(detail::BlockHeader* block) {
     const std::lock_guard lock(mutex_);
     use_.live -= class_bytes(block->size_class);
-    block->next = free_[block->size_class];
-    free_[block->size_class] = block;
+    detail::BlockHeader*& first = free_[block->lasting][block->size_class];
+    block->next = std::exchange(first, block);
   }
 
   /// Returns every unused block to the system.
   void trim() {
     const std::lock_guard lock(mutex_);
-    for (std::uint32_t c = 0; c < classes; ++c) {
-      while (detail::BlockHeader* block = free_[c]) {
-        free_[c] = block->next;
-        use_.reserved -= class_bytes(c);
-        detail::give_system_memory(block, sizeof(detail::BlockHeader) + class_bytes(c));
+    for (auto& free : free_) {
+      for (std::uint32_t c = 0; c < classes; ++c) {
+        while (detail::BlockHeader* block = free[c]) {
+          free[c] = block->next;
+          use_.reserved -= class_bytes(c);
+          detail::give_system_memory(block, sizeof(detail::BlockHeader) + class_bytes(c), block->lasting);
+        }
       }
     }
   }
@@ -151,7 +158,7 @@ class CpuPool {
   }
 
   mutable std::mutex mutex_;
-  std::array<detail::BlockHeader*, classes> free_{};
+  std::array<std::array<detail::BlockHeader*, classes>, 2> free_{};  // not lasting, lasting
   MemoryUse use_;
   int sparing_ = 0;
 };

@@ -24,9 +24,10 @@ inline constexpr bool has_kernels<Cuda> = true;
 #endif
 
 /// Where a device keeps memory.
-enum class Place : bool {
-  device,  ///< with the device alone, if that is not the host
-  shared,  ///< where the host reads and writes it too
+enum class Place : unsigned char {
+  device,   ///< with the device alone, if that is not the host
+  shared,   ///< where the host reads and writes it too
+  lasting,  ///< as `device`, for what is read again and again as long as a program runs: on the host in large pages
 };
 
 }  // namespace calm

@@ -36,8 +36,9 @@ class Packed {
   /// No memory at all.
   Packed() = default;
   /// Reads x once, and keeps nothing of it.
-  explicit Packed(const X& x) : storage_(bytes) {
+  explicit Packed(const X& x) : storage_(bytes, Place::lasting) {
     auto* const to = static_cast<word_type*>(storage_.data());
+    data_ = to;
     if constexpr (in_panels)
       kernel::pack_weight<Stored>(Cpu{}, out, in, x.data(), in, to);
     else
@@ -45,7 +46,7 @@ class Packed {
   }
 
   bool defined() const { return static_cast<bool>(storage_); }
-  const word_type* data() const { return static_cast<const word_type*>(storage_.data()); }
+  const word_type* data() const { return data_; }
 
   /// What is kept, as a tensor of its own.
   X unpacked() const {
@@ -60,6 +61,7 @@ class Packed {
 
  private:
   Storage<device> storage_;
+  const word_type* data_ = nullptr;  // the storage would ask the block, which no cache holds from one token to the next
 };
 
 namespace detail {

@@ -16,7 +16,9 @@ namespace calm {
 
 namespace detail {
 
-inline BlockHeader* take_block(Cpu, std::size_t bytes, Place) { return CpuPool::instance().take(bytes); }
+inline BlockHeader* take_block(Cpu, std::size_t bytes, Place place) {
+  return CpuPool::instance().take(bytes, place == Place::lasting);
+}
 inline void wait_for_readers(Cpu, BlockHeader*) {}
 
 #ifdef CALM_CUDA

@@ -47,7 +47,8 @@ class Tensor {
   /// No memory at all (`!defined()`).
   Tensor() = default;
   /// Uninitialised elements.
-  explicit Tensor(shape_type shape) : storage_(shape.size() * sizeof(T), place_for<T>), shape_(shape) {
+  explicit Tensor(shape_type shape, Place place = place_for<T>)
+      : storage_(shape.size() * sizeof(T), place), shape_(shape) {
     data_ = static_cast<T*>(storage_.data());
   }
   /// A part of (or all of) `storage`, beginning at `data`.
