@@ -1,6 +1,8 @@
 // Optimizers on the GPU against the host: several steps of parameters of one, two and three axes.
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -107,6 +109,73 @@ TEST_CASE("cuda optimizers: Adafactor") {
     check<bf16>("bf16", make);
     check<double>("double", [&]<class M>(M& m) { return train::Adafactor<double, typename M::device>(m, options); });
   }
+}
+
+namespace {
+
+/// What AdamW changes of a parameter whose `size` elements are T; every other has a gradient.
+template <class T>
+struct Changed {
+  using Exact = Tensor<float, Cuda, Some>;
+  Tensor<T, Cuda, Some> x, g;
+  Exact m, v, master;
+
+  Changed(std::size_t size, std::size_t number) : m(zeros(size)), v(zeros(size)), master(zeros(size)) {
+    const auto random = [&](std::uint64_t n) {
+      return move_to<Cuda>(random_values<Tensor<T, Cpu, Some>>(Shape<Some>(size), n)).clone();
+    };
+    x = random(2 * number);
+    if (number % 2 == 0) g = random(2 * number + 1);
+    kernel::copy(Cuda{}, size, x.data(), master.mutable_data());
+  }
+  kernel::AdamWOperands<float> operands(float rate) {
+    return {{0.5f, 0.9f, 0.99f, 1 - 0.1f * rate, rate, 0.1f, 1e-8f}, x.size(), g.data(), m.mutable_data(),
+            v.mutable_data(), sizeof(T) < 4 ? master.mutable_data() : nullptr, x.mutable_data()};
+  }
+  static Exact zeros(std::size_t size) { return Exact::zeros(Shape<Some>(size)); }
+};
+
+template <class X>
+void require_same_bits(const X& a, const X& b) {
+  const auto x = on_host(a), y = on_host(b);
+  REQUIRE(std::memcmp(x.data(), y.data(), x.size() * sizeof(*x.data())) == 0);
+}
+
+template <class T>
+void check_together() {
+  std::vector<Changed<T>> together, alone;
+  for (std::size_t i = 0; i < 131; ++i) {  // more than one launch takes; of no element, of several chunks, of part of one
+    const std::size_t n = i % 5 == 0 ? i : i % 5 == 1 ? 9000 + i : i % 5 == 2 ? 0 : 7;
+    together.emplace_back(n, i);
+    alone.emplace_back(n, i);
+  }
+  for (int step = 0; step < 2; ++step) {
+    std::vector<kernel::AdamWOperands<float>> list;
+    for (std::size_t i = 0; i < together.size(); ++i) {
+      const float rate = 0.01f * static_cast<float>(i + 1);
+      list.push_back(together[i].operands(rate));
+      const auto one = alone[i].operands(rate);
+      kernel::adamw(Cuda{}, one.size, one.step, static_cast<const T*>(one.g), one.m, one.v, one.master,
+                    static_cast<T*>(one.x));
+    }
+    const auto before = cuda::launches();
+    kernel::adamw<T>(Cuda{}, list.size(), list.data());
+    REQUIRE(cuda::launches() == before + 2);
+  }
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    CAPTURE(i, seed());
+    require_same_bits(together[i].x, alone[i].x);
+    require_same_bits(together[i].m, alone[i].m);
+    require_same_bits(together[i].v, alone[i].v);
+    if (sizeof(T) < 4) require_same_bits(together[i].master, alone[i].master);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cuda optimizers: AdamW changes many parameters as it changes each alone") {
+  check_together<float>();
+  check_together<bf16>();
 }
 
 TEST_CASE("cuda optimizers: squares of many arrays are summed as those of each alone") {

@@ -104,6 +104,17 @@ struct AdamWStep {
   A epsilon;
 };
 
+/// What a step of AdamW has of a parameter of `size` elements, of a type that the function it is given to says.
+template <class A>
+struct AdamWOperands {
+  AdamWStep<A> step;
+  std::size_t size;
+  const void* g;  ///< its gradient; null: zero
+  A *m, *v;       ///< its moments
+  A* master;      ///< its exact value, where `x` is too coarse to add small steps to; else null
+  void* x;
+};
+
 /// `count` row-major matrices, one behind the other.
 struct Matrices {
   std::size_t count, rows, columns;

@@ -36,44 +36,60 @@ class AdamW : public ParameterSet<Moment, Device> {
                     slots_.push_back({this->add_state("m", e, e.size), this->add_state("v", e, e.size), master,
                                       &change<T>});
                   });
+    listed_.reserve(slots_.size());
   }
 
   const AdamWOptions& options() const { return options_; }
 
   /// One update of every parameter with `learning_rate`. Throws `Error` if somebody else holds a parameter's memory.
   void step(double learning_rate) {
+    Change change = nullptr;
+    const auto change_listed = [&] {
+      if (!listed_.empty()) change(listed_.size(), listed_.data());
+      listed_.clear();
+    };
     this->update([&](std::size_t i, double t, double gradient_scale) {
-      const auto& e = this->entries()[i];
-      const double rate = learning_rate * e.rate_factor;
-      kernel::AdamWStep<Moment> s{};
-      s.gradient_scale = static_cast<Moment>(gradient_scale);
-      s.beta1 = static_cast<Moment>(options_.beta1);
-      s.beta2 = static_cast<Moment>(options_.beta2);
-      s.decay = static_cast<Moment>(1 - rate * e.weight_decay);
-      s.step_size = static_cast<Moment>(rate / (1 - std::pow(options_.beta1, t)));
-      s.second_correction = static_cast<Moment>(std::sqrt(1 - std::pow(options_.beta2, t)));
-      s.epsilon = static_cast<Moment>(options_.epsilon);
       const Slots& at = slots_[i];
-      at.change(e, s, this->state(at.m), this->state(at.v), this->state(at.master));
+      if (at.change != change) change_listed();  // neighbours of one type of element together
+      change = at.change;
+      const auto& e = this->entries()[i];
+      listed_.push_back({numbers(e, learning_rate, t, gradient_scale), e.size, e.gradient(), this->state(at.m),
+                         this->state(at.v), this->state(at.master), e.data()});
     });
+    change_listed();
   }
 
  private:
+  using Change = void (*)(std::size_t count, const kernel::AdamWOperands<Moment>*);
   /// Where a parameter's state is, and the kernel of its elements.
   struct Slots {
     std::size_t m, v, master;
-    void (*change)(const detail::ParameterEntry&, const kernel::AdamWStep<Moment>&, Moment* m, Moment* v,
-                   Moment* master);
+    Change change;
   };
 
+  /// The t-th step of a parameter.
+  kernel::AdamWStep<Moment> numbers(const detail::ParameterEntry& e, double learning_rate, double t,
+                                    double gradient_scale) const {
+    const double rate = learning_rate * e.rate_factor;
+    kernel::AdamWStep<Moment> s{};
+    s.gradient_scale = static_cast<Moment>(gradient_scale);
+    s.beta1 = static_cast<Moment>(options_.beta1);
+    s.beta2 = static_cast<Moment>(options_.beta2);
+    s.decay = static_cast<Moment>(1 - rate * e.weight_decay);
+    s.step_size = static_cast<Moment>(rate / (1 - std::pow(options_.beta1, t)));
+    s.second_correction = static_cast<Moment>(std::sqrt(1 - std::pow(options_.beta2, t)));
+    s.epsilon = static_cast<Moment>(options_.epsilon);
+    return s;
+  }
+
   template <class T>
-  static void change(const detail::ParameterEntry& e, const kernel::AdamWStep<Moment>& s, Moment* m, Moment* v,
-                     Moment* master) {
-    kernel::adamw(Device{}, e.size, s, static_cast<const T*>(e.gradient()), m, v, master, static_cast<T*>(e.data()));
+  static void change(std::size_t count, const kernel::AdamWOperands<Moment>* list) {
+    kernel::adamw<T>(Device{}, count, list);
   }
 
   AdamWOptions options_;
   std::vector<Slots> slots_;
+  std::vector<kernel::AdamWOperands<Moment>> listed_;
 };
 
 /// For a module that says on which device it is.

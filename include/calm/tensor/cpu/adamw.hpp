@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 
 #include "calm/tensor/arguments.hpp"
 #include "calm/tensor/cpu/math.hpp"
@@ -91,6 +92,12 @@ void adamw(Cpu, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A*
     with_gradient([](std::size_t) { return A(0); });
   else
     with_gradient([=](std::size_t i) { return s.gradient_scale * static_cast<A>(g[i]); });
+}
+/// The same of each parameter of a list, whose elements are T.
+template <class T, class A>
+void adamw(Cpu, std::size_t count, const AdamWOperands<A>* list) {
+  for (const AdamWOperands<A>& p : std::span(list, count))
+    adamw(Cpu{}, p.size, p.step, static_cast<const T*>(p.g), p.m, p.v, p.master, static_cast<T*>(p.x));
 }
 
 }  // namespace calm::kernel

@@ -200,6 +200,9 @@ template <class T>
 void sums_of_squares(Cuda, std::size_t count, const Elements* x, double* sums);
 template <class T, class A>
 void adamw(Cuda, std::size_t n, const AdamWStep<A>& s, const T* g, A* m, A* v, A* master, T* x);
+/// The same of each parameter of a list of the host's, whose elements are T.
+template <class T, class A>
+void adamw(Cuda, std::size_t count, const AdamWOperands<A>* list);
 template <class T, class A>
 void adafactor(Cuda, const Matrices& shape, const AdafactorStep& s, const T* g, A* rows, A* columns, A* master, T* x);
 
