@@ -1,4 +1,5 @@
-// Kernels read the copy of the host's indices while there is one, and the host's again afterwards.
+// Kernels read a copy of the host's indices: of a mirror while there is one, else one that is made anew when the host
+// has written them.
 
 #include <algorithm>
 #include <cstddef>
@@ -92,6 +93,43 @@ TEST_CASE("cuda mirror: kernels read the copy while it lives") {
   REQUIRE(results(at) == of_second);
 }
 
+TEST_CASE("cuda mirror: what the host writes is copied once, until it is written again") {
+  auto at = Places::zeros(shape);
+  write(at, first);
+  Index* const written = at.mutable_data();
+  const auto of_first = results(at);
+  cuda::synchronize();
+  std::copy(second.begin(), second.end(), written);  // what nobody may do, to see who reads it
+  REQUIRE(results(at) == of_first);
+  REQUIRE(cuda::near(at.data() + 1) == cuda::near(at.data()) + 1);
+  write(at, second);
+  REQUIRE(results(at) != of_first);
+  const Index* const copy = cuda::near(at.data());
+  REQUIRE(copy != at.data());
+  cuda::begin_beside();
+  REQUIRE(cuda::near(at.data()) == at.data());
+  cuda::end_beside();
+  cuda::join_beside();
+  const Index elsewhere = 0;
+  REQUIRE(cuda::near(&elsewhere) == &elsewhere);
+}
+
+TEST_CASE("cuda mirror: a copy goes with its block") {
+  const auto live = [] {
+    auto other = Places::zeros(shape);  // whose copy takes the place of those that went
+    results(other);
+    return cuda::use().live;
+  };
+  const auto before = live();
+  for (int i = 0; i < 3; ++i) {
+    auto at = Places::zeros(shape);
+    write(at, i % 2 ? first : second);
+    const auto read = results(at);
+    REQUIRE((read == results(at)));
+  }
+  REQUIRE(live() == before);
+}
+
 TEST_CASE("cuda mirror: what is recorded copies anew") {
   auto at = Places::zeros(shape);
   const auto table = move_to<Cuda>(random_values<Tensor<float, Cpu, Words, Width>>({}, 2));
@@ -121,7 +159,7 @@ TEST_CASE("cuda mirror: more arrays than it has room for are read where they are
   }
   const cuda::Mirror mirror(spans);
   for (std::size_t i = 0; i < spans.size(); ++i) {
-    REQUIRE((cuda::near(spans[i].data()) == spans[i].data()) == (i == cuda::Mirror::most));
+    REQUIRE((mirror.of(spans[i].data()) == spans[i].data()) == (i == cuda::Mirror::most));
   }
   REQUIRE(cuda::near(nullptr) == nullptr);
 }

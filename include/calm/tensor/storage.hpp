@@ -10,6 +10,7 @@
 #ifdef CALM_CUDA
 #include "calm/tensor/cuda/kernels.hpp"  // for all who call kernels by the device
 #include "calm/tensor/cuda/memory.hpp"
+#include "calm/tensor/cuda/mirror.hpp"
 #endif
 
 namespace calm {
@@ -40,7 +41,9 @@ inline BlockHeader* take_block(Cuda, std::size_t bytes, Place place) {
   }
   block->stamp = cuda::launches();
   if (place == Place::shared) {
+    cuda::begin_copying(block->external, bytes);
     block->release = [](BlockHeader* b) {
+      cuda::end_copying(b->external);
       cuda::give_shared(b->external, *reinterpret_cast<std::size_t*>(b + 1));
       decltype(give_header)()(b);
     };
@@ -54,7 +57,9 @@ inline BlockHeader* take_block(Cuda, std::size_t bytes, Place place) {
 }
 /// Kernels that were launched since the block was last written may still read it.
 inline void wait_for_readers(Cuda, BlockHeader* block) {
-  if (block->stamp != cuda::launches()) cuda::synchronize();
+  if (block->stamp == cuda::launches()) return;
+  cuda::synchronize();
+  cuda::drop_copy(block->external);
   block->stamp = cuda::launches();
 }
 #endif

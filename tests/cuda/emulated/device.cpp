@@ -172,6 +172,7 @@ void join_beside_at(std::size_t place) {
   if (mark == marks.end()) return;
   for (; joined < mark->second; ++joined) perform(std::move(beside.launches[joined]));
 }
+bool in_order() { return !on_side && recording == nullptr; }
 void begin_recording() {
   join_beside();
   recording = new Kept;

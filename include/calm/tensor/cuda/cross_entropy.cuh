@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "calm/tensor/cuda/kernels.hpp"
+#include "calm/tensor/cuda/mirror.hpp"
 #include "calm/tensor/cuda/rows.cuh"
 
 namespace calm::cuda {
@@ -90,6 +91,8 @@ void linear_cross_entropy(Cuda device, std::size_t count, std::size_t width, std
                           const Index* wanted, const T* x, const T* w, R* dx, Accumulator<T>* dw, double cap, R* loss) {
   using A = Accumulator<T>;
   const bool gradient = dx || dw;
+  rows = cuda::near(rows);
+  wanted = cuda::near(wanted);
   const std::size_t chunk = std::min(count, cuda::logit_rows(vocab, sizeof(A)));
   const cuda::Scratch<A> logits(chunk * vocab);
   const cuda::Scratch<T> d_logits(gradient ? chunk * vocab : 1), x_rows(chunk * width);

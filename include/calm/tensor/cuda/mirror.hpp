@@ -1,4 +1,7 @@
 /// \file  Indices that the host writes, and that kernels read from the device's own memory.
+///
+/// A block of them is copied when a kernel first reads it, and again when the host has written it since: for whole
+/// passes. A step that is recorded makes its copies itself, each time: with a `Mirror`.
 #pragma once
 
 #include <array>
@@ -31,7 +34,14 @@ class Mirror {
   const Mirror* outer_;
 };
 
-/// Where a kernel that is launched now reads that array of the host's; null stays null.
+/// Where a kernel that is launched now reads that array of the host's; null stays null. Where there is no mirror of it
+/// and the order of launches allows, that is a copy of its whole block, made when a kernel first reads the block.
 const Index* near(const Index* array);
+
+/// A block of memory that host and device share, whose first address this is, was taken, is written by the host, and is
+/// given back. Who reads the block on the device must have been waited for before it is written.
+void begin_copying(const void* block, std::size_t bytes);
+void drop_copy(const void* block);
+void end_copying(const void* block) noexcept;
 
 }  // namespace calm::cuda

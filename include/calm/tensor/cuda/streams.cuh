@@ -42,6 +42,8 @@ void join_beside_at(std::size_t place) {
   check(cudaStreamWaitEvent(context.main, mark->second.passed, 0), "cudaStreamWaitEvent");
 }
 
+bool in_order() { return !on_side && !Context::get().recording(); }
+
 void begin_recording() {
   Context& context = Context::get();
   join_beside();

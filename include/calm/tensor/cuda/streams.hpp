@@ -14,6 +14,9 @@ void join_beside();
 void mark_beside(std::size_t place);
 void join_beside_at(std::size_t place);
 
+/// Whether what this thread launches now runs, in the order of all that is not beside.
+bool in_order();
+
 /// From now on what this thread launches is kept and does not run.
 void begin_recording();
 /// What was kept, for the two below; null where `abandon` is set.
