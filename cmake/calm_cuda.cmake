@@ -10,7 +10,7 @@ set(CALM_CUDA_ARCHITECTURES 80 90a CACHE STRING "GPUs that calm's kernels are co
 
 # calm_define_cuda(<include folder of calm> [options of nvcc...])
 function(calm_define_cuda include_dir)
-  find_package(CUDAToolkit 12.0 QUIET)
+  find_package(CUDAToolkit 12.1 QUIET)  # launches carry more than 4 KiB
   if(NOT CUDAToolkit_FOUND OR NOT CUDAToolkit_NVCC_EXECUTABLE OR TARGET calm_cuda)
     return()
   endif()

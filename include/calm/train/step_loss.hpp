@@ -53,8 +53,8 @@ StepLoss accumulate_gradients(Model& model, Tape<Device>& tape, Loss& loss, std:
     }
     const auto recording = tape.record();
     const auto scalar = loss(model, part);
-    step.loss += share * static_cast<double>(on_host(value(scalar))[0]);
     backward(scalar, share);
+    step.loss += share * static_cast<double>(on_host(value(scalar))[0]);  // a GPU is waited for once all is launched
     for (const Example& e : part) step.positions += positions(e);
   }
   return step;

@@ -106,8 +106,8 @@ void training(Model& model, std::size_t batch, double ceiling) {
     {
       const auto recording = tape.record();
       const auto scalar = model.loss(made.tokens, made.layout, made.targets);
-      loss = static_cast<double>(calm::on_host(calm::value(scalar))[0]);
       calm::backward(scalar);
+      loss = static_cast<double>(calm::on_host(calm::value(scalar))[0]);
     }
     optimizer.clip_gradients(1, optimizer.gradient_norm().value);
     optimizer.step(1e-4);

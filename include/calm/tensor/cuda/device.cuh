@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
@@ -239,11 +240,20 @@ void synchronize() {
 
 namespace calm::kernel {
 
+/// By way of memory that the device reads, so the host need not wait: `from` may change at once.
 void copy_from_host(Cuda, std::size_t bytes, const void* from, void* to) {
-  if (bytes == 0) return;
+  constexpr std::size_t part = std::size_t{4} << 20, room = 16 * part;
   cuda::Context::get().require_running("a copy from the host");
-  cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda::stream()), "cudaMemcpyAsync to device");
-  cuda::synchronize();
+  for (std::size_t at = 0; at < bytes; at += part) {
+    if (at > 0 && at % room == 0) cuda::synchronize();
+    const std::size_t n = std::min(part, bytes - at);
+    void* const staged = cuda::take_shared(n);
+    std::memcpy(staged, static_cast<const char*>(from) + at, n);
+    const cudaError_t error =
+        cudaMemcpyAsync(static_cast<char*>(to) + at, staged, n, cudaMemcpyHostToDevice, cuda::stream());
+    cuda::give_shared(staged, n);
+    cuda::check(error, "cudaMemcpyAsync to device");
+  }
 }
 void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {
   if (bytes == 0) return;
