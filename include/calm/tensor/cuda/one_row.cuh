@@ -3,37 +3,53 @@
 #pragma once
 
 #include "calm/tensor/cuda/pack.cuh"
+#include "calm/tensor/cuda/warps.cuh"
 
 namespace calm::cuda {
 
-/// y[o] = alpha · Σ_i x[i] · w[o, i] (+ y[o]), a warp for each o, whose threads have `Loads` packs of w on their way at
-/// a time.
+/// y[o] = alpha · Σ_i x[i] · w[o, i] (+ y[o]), a warp for each o, whose lanes have `Loads` packs of w on their way at a
+/// time. Four to a team: with one to a team, starting teams would take as long as reading rows of some KiB.
 template <std::size_t N, std::size_t Loads, class T, class R>
 struct OneRow {
   using A = Accumulator<T>;
-  std::size_t k, stride;
+  static constexpr int teams_per_processor = 12;
+  static constexpr std::size_t shared_bytes = 0;
+
+  std::size_t n, k, stride;
   A alpha;
   const T *x, *w;
   bool accumulate;
   R* y;
-  CALM_KERNEL void operator()(const Team& team, std::size_t o) const {
-    const T* row = w + o * stride;
+
+  CALM_KERNEL void operator()(const WarpTeam& team, std::size_t item) const {
+    team.each_warp([&](const Warp& warp) {
+      const std::size_t o = item * WarpTeam::warps + warp.number;
+      if (o >= n) return;
+      Lanes<A> dot;
+      warp.each([&](unsigned lane) { dot[lane] = part_of(w + o * stride, lane); });
+      warp.fold<32>(dot, Sum{});
+      warp.each([&](unsigned lane) {
+        if (lane > 0) return;
+        y[o] = narrow<R>(static_cast<Accumulator<R>>(alpha * dot[lane]) + (accumulate ? wide(y[o]) : Accumulator<R>(0)));
+      });
+    });
+  }
+
+ private:
+  CALM_KERNEL A part_of(const T* row, unsigned lane) const {
     const std::size_t part = k / Loads;
-    const A dot = team.template sum<A>(part / N, [&](std::size_t i) {
+    A sum = 0;
+    for (std::size_t i = lane * N; i < part; i += 32 * N) {
       Pack<T, N> a[Loads], b[Loads];
       for (std::size_t l = 0; l < Loads; ++l) {
-        b[l] = load<N>(row + l * part + i * N);
-        a[l] = load<N>(x + l * part + i * N);
+        b[l] = load<N>(row + l * part + i);
+        a[l] = load<N>(x + l * part + i);
       }
-      A sum = 0;
       for (std::size_t l = 0; l < Loads; ++l) {
         for (std::size_t j = 0; j < N; ++j) sum += wide(a[l].at[j]) * wide(b[l].at[j]);
       }
-      return sum;
-    });
-    team.each(1, [&](std::size_t) {
-      y[o] = narrow<R>(static_cast<Accumulator<R>>(alpha * dot) + (accumulate ? wide(y[o]) : Accumulator<R>(0)));
-    });
+    }
+    return sum;
   }
 };
 
@@ -44,10 +60,11 @@ bool one_row(kernel::Op op_x, kernel::Op op_w, std::size_t m, std::size_t n, std
   constexpr std::size_t width = pack_width<T>;
   const bool fits = m == 1 && op_x == kernel::Op::none && op_w == kernel::Op::transpose && k % width == 0 &&
                     stride % width == 0 && in_packs(x, w);
+  const std::size_t teams = (n + WarpTeam::warps - 1) / WarpTeam::warps;
   if (fits && k % (4 * width) == 0)
-    teams("one_row", n, 1, OneRow<width, 4, T, R>{k, stride, alpha, x, w, accumulate, y});
+    warp_teams("one_row", teams, OneRow<width, 4, T, R>{n, k, stride, alpha, x, w, accumulate, y});
   else if (fits)
-    teams("one_row", n, 1, OneRow<width, 1, T, R>{k, stride, alpha, x, w, accumulate, y});
+    warp_teams("one_row", teams, OneRow<width, 1, T, R>{n, k, stride, alpha, x, w, accumulate, y});
   return fits;
 }
 

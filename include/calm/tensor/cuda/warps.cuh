@@ -38,7 +38,10 @@ class Lanes {
 };
 
 struct Sum {
-  CALM_KERNEL float operator()(float a, float b) const { return a + b; }
+  template <class A>
+  CALM_KERNEL A operator()(A a, A b) const {
+    return a + b;
+  }
 };
 struct Larger {
   CALM_KERNEL float operator()(float a, float b) const { return b > a ? b : a; }
@@ -94,8 +97,8 @@ struct Warp {
     f(threadIdx.x % 32);
   }
   /// Each lane gets what it and its neighbours, `Width` lanes in all, have together.
-  template <unsigned Width, class Join>
-  __device__ void fold(Lanes<float>& x, const Join& join) const {
+  template <unsigned Width, class A, class Join>
+  __device__ void fold(Lanes<A>& x, const Join& join) const {
     CALM_UNROLL for (unsigned step = 1; step < Width; step *= 2) {
       x[0] = join(x[0], __shfl_xor_sync(0xffffffffu, x[0], step));
     }
@@ -185,10 +188,10 @@ struct Warp {
   void each(const F& f) const {
     for (unsigned lane = 32; lane-- > 0;) f(lane);
   }
-  template <unsigned Width, class Join>
-  void fold(Lanes<float>& x, const Join& join) const {
+  template <unsigned Width, class A, class Join>
+  void fold(Lanes<A>& x, const Join& join) const {
     for (unsigned step = 1; step < Width; step *= 2) {
-      const Lanes<float> before = x;
+      const Lanes<A> before = x;
       each([&](unsigned lane) { x[lane] = join(before[lane], before[lane ^ step]); });
     }
   }
