@@ -6,7 +6,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # What building them takes; tests and benchmarks need more.
-packages=(g++ cmake ninja-build ccache libeigen3-dev libboost-dev nlohmann-json3-dev libssl-dev libcli11-dev
+packages=(g++ cmake ninja-build ccache libboost-dev nlohmann-json3-dev libssl-dev libcli11-dev
   libpcre2-dev libutf8proc-dev)
 
 # Threads that wait do not spin: on a busy machine small models would be many times slower.
