@@ -34,7 +34,7 @@ const std::string line = R"({"messages": [{"role": "user", "content": "tell me a
                          R"({"role": "assistant", "content": "Once upon a time"},)"
                          R"( {"role": "user", "content": "more"}, {"role": "assistant", "content": "no"}]})";
 
-Tokens part(const Tokens& tokens, const ChatTokens::Range& range) {
+Tokens part(const Tokens& tokens, const TokenizedChat::Range& range) {
   return {tokens.begin() + static_cast<std::ptrdiff_t>(range.begin),
           tokens.begin() + static_cast<std::ptrdiff_t>(range.end)};
 }
@@ -58,7 +58,7 @@ TEST_CASE("what the assistant says are the tokens behind the prompt's, turn by t
   for (const char* name : {"mistral", "llama2", "chatml_generation", "zephyr"}) {
     INFO(name);
     const ChatTemplate source = load(name);
-    const ChatTokens found = encode_answers(t, source, chat);
+    const TokenizedChat found = encode_answers(t, source, chat);
     REQUIRE(found.answers.size() == 2);
     for (const std::size_t turn : {0u, 1u}) {
       const Tokens prompt = encode_chat(t, source, chat.first(2 * turn + 1));
@@ -67,7 +67,8 @@ TEST_CASE("what the assistant says are the tokens behind the prompt's, turn by t
       CHECK(t.decode(part(found.tokens, answer)).find(turn == 0 ? "Once upon a time" : "no") != std::string::npos);
     }
     if (std::string(name) != "chatml_generation") CHECK(found.tokens == encode_chat(t, source, chat, {}));
-    CHECK(encode_answers(t, source, chat, ChatTurns::last).answers == std::vector<ChatTokens::Range>{found.answers[1]});
+    CHECK(encode_answers(t, source, chat, ChatTurns::last).answers ==
+          std::vector<TokenizedChat::Range>{found.answers[1]});
   }
 }
 
@@ -75,7 +76,7 @@ TEST_CASE("lines of messages are trained on through JsonlStream") {
   const TemporaryFolder folder;
   put_contents(folder / "data", line + "\n" + R"({"messages": [{"role": "user", "content": "x"}]})" + "\n");
   const ChatTokenizer chats(tokenizer(), load("mistral"));
-  const ChatTokens expected = chats.chat(line);
+  const TokenizedChat expected = chats.chat(line);
   train::JsonlStream stream(Jsonl::open(folder / "data"), chats, {.shuffle = false});
   train::Example example;
   stream(0, example);

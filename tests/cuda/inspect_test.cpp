@@ -39,7 +39,7 @@ std::unique_ptr<Model<Device>> make() {
 }
 
 template <class Device>
-train::Batch<Device> texts() {
+train::Minibatch<Device> texts() {
   std::vector<train::Example> examples(2);
   examples[0].tokens = {1, 2, 3, 4, 5, 6, 7};
   examples[1].tokens = {8, 9, 10};

@@ -19,15 +19,9 @@ using namespace calm::test;
 
 namespace {
 
-struct Words {
-  static constexpr std::size_t extent = 9;
-};
-struct Head {
-  static constexpr std::size_t extent = 2;
-};
-struct Width {
-  static constexpr std::size_t extent = 16;
-};
+using Words = Vocabulary;
+using Head = Two;
+using Width = Wide;
 using Places = Tensor<Index, Cuda, Batch, Time>;
 template <class Device>
 using Heads = Tensor<float, Device, Batch, Time, Head, Width>;

@@ -145,8 +145,8 @@ namespace {
 /// Reads letters as themselves; of a chat the whole line, in which the assistant says what is upper-case.
 struct Shouting {
   Tokens operator()(const std::string& text) const { return bytes(text); }
-  text::ChatTokens chat(const std::string& json) const {
-    text::ChatTokens out;
+  text::TokenizedChat chat(const std::string& json) const {
+    text::TokenizedChat out;
     for (const char c : json) {
       if (std::isalpha(static_cast<unsigned char>(c)) == 0) continue;
       if (std::isupper(static_cast<unsigned char>(c)) != 0) {

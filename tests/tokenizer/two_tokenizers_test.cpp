@@ -43,9 +43,11 @@ std::vector<std::string> texts() {
       "class A_b(object): pass  # 3.14159 == 2.71828 != 0xdeadbeef\n",
       "从前有一个小女孩，她的名字叫莉莉。她不喜欢一千二百三十四万五千六百七十八条龙，但是她把这本书读了一遍又一遍，直到最后一页为止。"
       "故事讲完了，或者还没有讲完？没有人知道这个问题的答案，因为没有人读过最后一页。",
-      "กาลครั้งหนึ่งนานมาแล้วมีเด็กผู้หญิงคนหนึ่งชื่อลิลลี่เธอไม่ชอบมังกรแต่เธออ่านหนังสือเล่มนี้ซ้ำแล้วซ้ำเล่าจนถึงหน้าสุดท้าย",
+      "กาลครั้งหนึ่งนานมาแล้วมีเด็กผู้หญิงคนหนึ่งชื่อลิลลี่เธอไม่ชอบมังกรแต่เธออ่"
+      "านหนังสือเล่มนี้ซ้ำแล้วซ้ำเล่าจนถึงหน้าสุดท้าย",
       "Ünïcödé 👩‍👩‍👧‍👦 emoji 🏳️‍🌈🏳️‍🌈 and \xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82, नमस्ते दुनिया, "
-      "e\xCC\x81galement a\xCC\x8A, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa          !!!!!!!!!!!!!!"};
+      "e\xCC\x81galement a\xCC\x8A, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa          !!!!!!!!!!!!!!"};
   const test::RandomStrings strings(test::tokenizer_fixture());
   std::string random;
   for (std::size_t i = 0; i < 40; ++i) random += strings(i, false);

@@ -103,7 +103,7 @@ std::vector<unsigned char> bits_without() {
   return bits_of(*model);
 }
 
-train::Batch<Cpu> one_batch() {
+train::Minibatch<Cpu> one_batch() {
   std::vector<Example> examples(texts);
   for (std::size_t i = 0; i < texts; ++i) text(i, examples[i]);
   return train::collate<Cpu>(examples);

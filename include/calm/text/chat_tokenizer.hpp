@@ -15,7 +15,7 @@
 #include "calm/text/chat.hpp"
 #include "calm/text/chat_answers.hpp"
 #include "calm/text/chat_template.hpp"
-#include "calm/text/chat_tokens.hpp"
+#include "calm/text/tokenized_chat.hpp"
 #include "calm/text/tokenizer/tokenizer.hpp"
 
 namespace calm::text {
@@ -28,11 +28,11 @@ inline std::vector<Index> encode_chat(const Tokenizer& tokenizer, const ChatTemp
 
 /// The tokens of a chat up to the assistant's last message, and which of them it says: those that begin within its
 /// words. Throws `Error` as `render_answers` does.
-inline ChatTokens encode_answers(const Tokenizer& tokenizer, const ChatTemplate& source, const Chat& chat,
-                                 ChatTurns turns = ChatTurns::all, const ChatOptions& options = {}) {
+inline TokenizedChat encode_answers(const Tokenizer& tokenizer, const ChatTemplate& source, const Chat& chat,
+                                    ChatTurns turns = ChatTurns::all, const ChatOptions& options = {}) {
   const RenderedChat rendered = render_answers(source, chat, turns, options);
   const std::vector<Token> tokens = tokenizer.encode(rendered.text, Template::leave);
-  ChatTokens out;
+  TokenizedChat out;
   out.tokens.reserve(tokens.size());
   for (const Token& token : tokens) out.tokens.push_back(token.id);
   std::size_t t = 0;
@@ -60,7 +60,7 @@ class ChatTokenizer {
   /// A text that is no chat, as it is: without the template, BOS or EOS.
   std::vector<Index> operator()(const std::string& text) const { return tokenizer_->ids(text, Template::leave); }
   /// A chat to learn from, as {"messages": [...]}. Throws `Error`.
-  ChatTokens chat(const std::string& json) const {
+  TokenizedChat chat(const std::string& json) const {
     return encode_answers(*tokenizer_, source_, Chat::from_json(json), turns_, options_);
   }
   /// What asks the assistant to go on with a chat.

@@ -25,7 +25,7 @@ struct Example {
 
 /// What one step trains on. Position t predicts token t + 1.
 template <class Device>
-struct Batch {
+struct Minibatch {
   nn::Tokens<Device> tokens;   ///< [Rows, Time], token 0 where no text stands
   nn::Tokens<Device> targets;  ///< [Rows, Time], -1 where nothing is to be predicted
   nn::Layout<Device> layout;
@@ -87,7 +87,7 @@ inline std::size_t target_count(std::span<const Example> examples) {
 /// Puts examples of any lengths into one batch, short ones side by side in rows as long as the longest. No text sees
 /// another. Throws `Error` if there are none, or one is too short to predict from.
 template <class Device>
-Batch<Device> collate(std::span<const Example> examples) {
+Minibatch<Device> collate(std::span<const Example> examples) {
   calm::detail::require(!examples.empty(), [] {
     return std::string("calm::train::collate: an empty batch; expected at least one example");
   });
@@ -99,10 +99,10 @@ Batch<Device> collate(std::span<const Example> examples) {
   const Storage<Cpu> memory(examples.size() * sizeof(nn::TextPlace));
   const std::span places(static_cast<nn::TextPlace*>(memory.data()), examples.size());
   const std::size_t rows = detail::place(examples, time, places);
-  const Shape<calm::Batch, Time> shape(rows, time);
-  Batch<Device> batch{.tokens = nn::Tokens<Device>::zeros(shape),
-                      .targets = nn::Tokens<Device>::full(shape, ignored_target),
-                      .layout = nn::packed<Device>(places, rows, time)};
+  const Shape<Batch, Time> shape(rows, time);
+  Minibatch<Device> batch{.tokens = nn::Tokens<Device>::zeros(shape),
+                          .targets = nn::Tokens<Device>::full(shape, ignored_target),
+                          .layout = nn::packed<Device>(places, rows, time)};
   for (std::size_t b = 0; b < examples.size(); ++b) {
     const Example& e = examples[b];
     const std::size_t at = places[b].row * time + places[b].column;

@@ -8,14 +8,14 @@
 #include <utility>
 
 #include "calm/tensor/error.hpp"
-#include "calm/text/chat_tokens.hpp"
+#include "calm/text/tokenized_chat.hpp"
 #include "calm/train/batch.hpp"
 
 namespace calm::train {
 
 /// Writes an example into `out` that learns what the assistant says, and nothing else; what follows its last word is
 /// left out. One answer makes a prompt and what comes after it, several make labels. Throws `Error` if there is none.
-inline void learn_answers(text::ChatTokens chat, Example& out) {
+inline void learn_answers(text::TokenizedChat chat, Example& out) {
   calm::detail::require(!chat.answers.empty() && chat.answers.back().end <= chat.tokens.size(), [&] {
     return "calm::train::learn_answers: expected at least one answer within " + std::to_string(chat.tokens.size()) +
            " tokens, found " + std::to_string(chat.answers.size()) + " answers" +

@@ -221,7 +221,7 @@ class FeatureCache {
   Features computed(const Tokens& tokens, const Layout& layout) const {
     const std::size_t size = tokens.size(), time = layout.time();
     if (size > few) return model_.features(tokens, layout);
-    const Shape<calm::Batch, Time> shape(layout.batch() + (few - size) / time + 1, time);
+    const Shape<Batch, Time> shape(layout.batch() + (few - size) / time + 1, time);
     const auto padded = [&](const Tokens& x) {
       if (!x.defined()) return x;
       Tokens y = Tokens::zeros(shape);
@@ -239,7 +239,7 @@ class FeatureCache {
   /// Which tensors there are, read off the features of a text of one token.
   static std::vector<Part> parts_of(const Model& model) {
     const Index token = 0;
-    const Features probe = model.features(Tokens::from(Shape<calm::Batch, Time>(1, 1), &token),
+    const Features probe = model.features(Tokens::from(Shape<Batch, Time>(1, 1), &token),
                                           nn::pad_right<device>(std::array<Index, 1>{1}, 1));
     std::vector<Part> parts;
     std::vector<const value_type*> seen;
@@ -253,7 +253,7 @@ class FeatureCache {
   }
 
   /// Features of a batch, all zeros, and where their memory is.
-  Features blank(const Shape<calm::Batch, Time>& shape) const {
+  Features blank(const Shape<Batch, Time>& shape) const {
     Features features;
     memory_.clear();
     std::vector<Storage<device>> storage;

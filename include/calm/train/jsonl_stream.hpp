@@ -15,8 +15,8 @@
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/error.hpp"
 #include "calm/tensor/philox.hpp"
-#include "calm/text/chat_tokens.hpp"
 #include "calm/text/jsonl.hpp"
+#include "calm/text/tokenized_chat.hpp"
 #include "calm/train/batch.hpp"
 #include "calm/train/chat_example.hpp"
 
@@ -31,7 +31,7 @@ concept Tokenize = requires(F& f, const std::string& text) {
 /// Turns a line with "messages", as it stands in the file, into tokens and what the assistant says of them, too.
 template <class F>
 concept TokenizeChat = requires(F& f, const std::string& json) {
-  { f.chat(json) } -> std::convertible_to<text::ChatTokens>;
+  { f.chat(json) } -> std::convertible_to<text::TokenizedChat>;
 };
 
 /// What to do with an example of more than `max_tokens`.
@@ -97,7 +97,7 @@ class JsonlStream {
 
   void read_chat(std::size_t line, Example& out) {
     if constexpr (TokenizeChat<F>) {
-      text::ChatTokens chat = tokens_of_chat(line);
+      text::TokenizedChat chat = tokens_of_chat(line);
       if (!chat.answers.empty()) chat.tokens.resize(chat.answers.back().end);
       chat.tokens.resize(within_limit(line, chat.tokens.size()));
       const std::size_t n = chat.tokens.size(), answers = chat.answers.size();
@@ -115,7 +115,7 @@ class JsonlStream {
     }
   }
 
-  text::ChatTokens tokens_of_chat(std::size_t line) {
+  text::TokenizedChat tokens_of_chat(std::size_t line) {
     try {
       return tokenize_.chat(line_.chat);
     } catch (const Error& e) {

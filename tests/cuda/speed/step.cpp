@@ -73,7 +73,7 @@ void fill(M& model) {
   calm::nn::settle(model);
 }
 
-calm::train::Batch<Cuda> texts_of(std::size_t batch, std::size_t time) {
+calm::train::Minibatch<Cuda> texts_of(std::size_t batch, std::size_t time) {
   std::vector<calm::train::Example> examples(batch);
   for (std::size_t b = 0; b < batch; ++b) {
     for (std::size_t i = 0; i <= time; ++i) {

@@ -24,7 +24,8 @@ static_assert(!Multipliable<X, Doubles<Wide>>, "a weight has two axes");
 
 // Through a frozen weight the input is not kept; into a weight alone, the weight is not.
 template <bool NeedX, bool NeedW>
-using Node = calm::detail::LinearNode<calm::detail::PlainProduct<double>, X, Doubles<Narrow, Wide>, NeedX, NeedW, false>;
+using Node =
+    calm::detail::LinearNode<calm::detail::PlainProduct<double>, X, Doubles<Narrow, Wide>, NeedX, NeedW, false>;
 static_assert(sizeof(Node<true, false>) == sizeof(OutIn) + 2 * sizeof(std::size_t));
 static_assert(sizeof(Node<false, true>) == sizeof(X) + 2 * sizeof(std::size_t));
 static_assert(sizeof(Node<true, true>) == sizeof(X) + sizeof(OutIn) + 2 * sizeof(std::size_t));

@@ -9,7 +9,7 @@
 namespace calm::text {
 
 /// A chat in tokens, and which of them the assistant says: what a model is to learn from it.
-struct ChatTokens {
+struct TokenizedChat {
   struct Range {
     std::size_t begin = 0, end = 0;  ///< in tokens; at least one
     friend bool operator==(const Range&, const Range&) = default;
