@@ -234,6 +234,20 @@ TEMPLATE_TEST_CASE("a step of training takes the bytes that were planned", "", M
   step();
   CAPTURE(peak() - nothing, to_string(p));
   CHECK(ratio(peak() - nothing, p.bytes(Purpose::training)) == Approx(1).epsilon(kernels_room()));
+
+  constexpr Plan q = plan<TestType>(batch, length, 1);
+  model->anchor.checkpoint_every = 1;
+  const std::size_t between = live();
+  {
+    const auto loss = record_loss(*model, tape, length);
+    const std::size_t state = pooled_bytes(batch * length * TestType::spec::config.hidden * sizeof(float));
+    CHECK(ratio(live() - between - state, q.activations) == Approx(1).epsilon(0.03));
+    tape.clear();
+  }
+  CpuPool::instance().reset_peak();
+  step();
+  CAPTURE(peak() - nothing, to_string(q));
+  CHECK(ratio(peak() - nothing, q.bytes(Purpose::training)) == Approx(1).epsilon(kernels_room()));
 }
 
 TEMPLATE_TEST_CASE("decoding takes the bytes that were planned", "", Middle3<Cpu>, Top2<Cpu>, Pair<Cpu>, Packed3<Cpu>) {
@@ -256,6 +270,10 @@ TEMPLATE_TEST_CASE("the products of training and decoding are as many as planned
   Counting::flops = 0;
   backward(record_loss(*model, tape, length));
   CHECK(Counting::flops == Approx(p.training_flops * batch * length).epsilon(1e-12));
+  model->anchor.checkpoint_every = 2;
+  Counting::flops = 0;
+  backward(record_loss(*model, tape, length));
+  CHECK(Counting::flops == Approx(plan<TestType>(batch, length, 2).training_flops * batch * length).epsilon(1e-12));
 
   auto caches = model->make_caches(batch, length);
   Counting::flops = 0;

@@ -27,6 +27,7 @@ enum class Purpose { training, decoding };
 /// for each of its query heads. Weights that are mapped from a file come without the pool's rounding.
 struct Plan {
   std::size_t batch = 0, length = 0;
+  std::size_t checkpoint_every = 0;  ///< of the anchor (nn/transformer.hpp)
 
   // Parameters that exist: nothing of the augment beyond its last link.
   std::size_t anchor_parameters = 0, augment_parameters = 0, trainable_parameters = 0;
@@ -52,7 +53,8 @@ struct Plan {
   std::size_t decoding_work = 0;  ///< reading prompts of `length` tokens in one pass
 
   /// The plan for other texts.
-  Plan (*at)(std::size_t batch, std::size_t length) = nullptr;
+  constexpr Plan at(std::size_t texts, std::size_t tokens) const { return of_model(texts, tokens, checkpoint_every); }
+  Plan (*of_model)(std::size_t batch, std::size_t length, std::size_t checkpoint_every) = nullptr;
 
   constexpr std::size_t weights() const { return anchor_weights + augment_weights + bridge_weights; }
   constexpr std::size_t caches() const { return anchor_cache + augment_cache + bridge_cache; }
@@ -191,6 +193,7 @@ constexpr void count_flops(Plan& plan) {
   const std::size_t n = plan.length;
   plan.training_flops = nn::forward_flops<Anchor>(0, layers, n) + nn::backward_flops<Anchor>(first + 1, layers, n) +
                         2 * nn::head_flops<Anchor>();
+  if (plan.checkpoint_every > 0) plan.training_flops += nn::forward_flops<Anchor>(first + 1, layers, n);
   plan.prefill_flops =
       nn::forward_flops<Anchor>(0, layers, n) + nn::head_flops<Anchor>() / static_cast<double>(n);
   plan.decoding_flops = nn::forward_flops<Anchor>(0, layers, n, true) + nn::head_flops<Anchor>();
@@ -229,13 +232,17 @@ constexpr void count_training_bytes(Plan& plan) {
   plan.optimizer += pooled_bytes(parameters * sizeof(double));  // the gradients' sums of squares
   // Several branches read copies of a state; each copy has a gradient.
   bridge_work += Model::branches > 1 ? Model::branches * of(c.hidden) : 0;
-  std::size_t tables = 0;
+  std::size_t tables = 0, checkpoints = 0;
   for (std::size_t i = 0; i < stops; ++i) {
-    const std::size_t next = i + 1 < stops ? Model::stops::layers[i + 1] + 1 : c.layers;
-    tables += nn::stretches<typename Model::spec>(Model::stops::layers[i] + 1, next);
+    const std::size_t begin = Model::stops::layers[i] + 1;
+    const std::size_t end = i + 1 < stops ? Model::stops::layers[i + 1] + 1 : c.layers;
+    tables += nn::stretches<typename Model::spec>(begin, end);
+    checkpoints += nn::stretches<typename Model::spec>(begin, end, plan.checkpoint_every);
   }
-  plan.activations = (c.layers - 1 - first) * Block::kept(tokens) + tables * Block::rotations(tokens) + bridges +
-                     stops * of(c.hidden) + linked + Block::norm_input(tokens) + 6 * indices(1);
+  const std::size_t recorded = c.layers - 1 - first, again = std::min(plan.checkpoint_every, recorded);
+  plan.activations = (again > 0 ? checkpoints * of(c.hidden) : recorded * Block::kept(tokens)) +
+                     tables * Block::rotations(tokens) + bridges + stops * of(c.hidden) + linked +
+                     Block::norm_input(tokens) + 6 * indices(1);
 
   // Chunks of logits as linear_cross_entropy cuts them; a weight of 16 bits that is not packed is widened for them.
   constexpr std::size_t most = Block::packed ? kernel::packed_logits : kernel::detail::chunk_rows(c.vocab, sizeof(A));
@@ -244,7 +251,8 @@ constexpr void count_training_bytes(Plan& plan) {
                 (sizeof(T) < sizeof(A) ? pooled_bytes(c.vocab * c.hidden * sizeof(A)) : 0) + pooled_bytes(chunk * 8) +
                 indices(2);
   const bool bridge_on_top = Model::stops::layers[stops - 1] + 1 == c.layers;
-  const std::size_t backward = bridge_on_top ? bridge_work : Block::backward(tokens);
+  const std::size_t blocks = again * Block::kept(tokens) + Block::backward(tokens);
+  const std::size_t backward = bridge_on_top ? std::max(bridge_work, again > 0 ? blocks : 0) : blocks;
   // Below the first link nothing is kept; with links near the top, that is the fullest.
   const std::size_t below = linked + std::max(Block::forward(tokens), augment_work);
   plan.training_work = std::max(backward, below > plan.activations ? below - plan.activations : 0);
@@ -278,9 +286,9 @@ constexpr void count_decoding_bytes(Plan& plan) {
 /// What composition `Model` costs for `batch` texts of `length` tokens, a constant where these are. What a joining
 /// policy adds (scores and shares, [Batch, Time, heads]) is left out.
 template <class Model>
-constexpr Plan plan(std::size_t batch, std::size_t length) {
+constexpr Plan plan(std::size_t batch, std::size_t length, std::size_t checkpoint_every = 0) {
   using Anchor = typename Model::anchor_type;
-  Plan p{.batch = batch, .length = length, .at = &plan<Model>};
+  Plan p{.batch = batch, .length = length, .checkpoint_every = checkpoint_every, .of_model = &plan<Model>};
   p.anchor_parameters = Anchor::parameter_count;
   p.trainable_parameters = Model::trainable_parameters;
   p.anchor_weights = nn::transformer_bytes<typename Anchor::spec, typename Model::value_type, typename Anchor::mode>();

@@ -141,11 +141,16 @@ struct BlockCost {
   }
 };
 
-/// In how many stretches of equal attention, local or not, blocks [first, last) run.
+/// In how many stretches of equal attention, local or not, blocks [first, last) run; of at most `most` blocks, if that
+/// is not 0.
 template <Spec S>
-constexpr std::size_t stretches(std::size_t first, std::size_t last) {
-  std::size_t n = first < last;
-  for (std::size_t i = first + 1; i < last; ++i) n += S::config.is_local(i) != S::config.is_local(i - 1);
+constexpr std::size_t stretches(std::size_t first, std::size_t last, std::size_t most = 0) {
+  std::size_t n = 0, blocks = 0;
+  for (std::size_t i = first; i < last; ++i, ++blocks) {
+    if (i > first && blocks != most && S::config.is_local(i) == S::config.is_local(i - 1)) continue;
+    ++n;
+    blocks = 0;
+  }
   return n;
 }
 
