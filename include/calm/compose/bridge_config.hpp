@@ -54,8 +54,8 @@ struct BridgeConfig {
 /// Presets: named structs, so that types and diagnostics stay short.
 namespace bridge {
 
-/// The default: both inputs normalised, and heads that can rest. Raw streams taught a bridge nothing in the pilot;
-/// heads that must always read something disturb the anchor where it needs no help (docs/kv_arithmetic.md).
+/// The default: both inputs normalised, and heads that can rest. Heads that must always read something disturb the
+/// anchor where it needs no help (docs/kv_arithmetic.md).
 struct Normalised {
   static constexpr BridgeConfig config{};
 };

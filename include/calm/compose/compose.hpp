@@ -172,7 +172,7 @@ class Composition : public detail::Branches<B...> {
     f.anchor = anchor.run(anchor.embed(tokens, layout), 0, stops::layers[0] + 1, layout);
     return f;
   }
-  /// The rest of it.
+  /// The rest of it: what every step computes anew.   -> [One], in nats
   auto loss(const Features& features, const Layout& layout, const Tokens& targets) const {
     auto passes =
         passes_of([&](auto i, const auto& branch) { return branch.pass(std::get<i>(features.linked), layout); });

@@ -119,6 +119,7 @@ struct JointSoftmax {
   using Adapted =
       typename Part::template with_options<typename detail::WithoutSinkOf<typename Part::options>::type>;
 
+  /// What is trained besides the bridges.
   template <class Anchor, class... Branches>
   struct Parameters {
     static constexpr std::size_t heads = detail::joint_heads<Branches...>();
@@ -197,6 +198,7 @@ struct Router {
     }
   };
 
+  /// What is trained besides the bridges: a scorer of each.
   template <class Anchor, class... Branches>
   struct Parameters {
     static constexpr std::size_t parameter_count = (Branches::links + ...) * Scorer<Anchor>::parameter_count;

@@ -171,8 +171,8 @@ class TwoTokenizers final : public Retokenizer {
 }  // namespace detail
 
 /// How an augment of tokenizer `augment` follows an anchor of tokenizer `anchor` (calm::Retokenized). The text is what
-/// `anchor` decodes the tokens to, whole characters only, without special tokens; the augment reads it as `augment`
-/// encodes it, behind what its template puts before a text.
+/// `anchor` decodes the tokens to, whole characters only, without special tokens unless the options say otherwise; the
+/// augment reads it as `augment` encodes it, behind what its template puts before a text.
 inline std::shared_ptr<const Retokenizer> retokenizer(std::shared_ptr<const text::Tokenizer> anchor,
                                                       std::shared_ptr<const text::Tokenizer> augment,
                                                       const RetokenizerOptions& options = {}) {

@@ -155,6 +155,7 @@ class TwoWayPass {
 
 }  // namespace detail
 
+/// An augment that reads the anchor, in its place: what every branch has, and the bridges back.
 template <class Anchor, class Augment, class Map, class BackMap, class Options, class BackOptions>
 struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
     : Branch<Anchor, With<Augment, Map, Options>> {

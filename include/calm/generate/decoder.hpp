@@ -82,7 +82,7 @@ class Decoder {
     return enqueue(std::move(prompt), prefix, std::make_shared<const GenerateOptions>(std::move(options)), stream);
   }
 
-  /// Reads the beginning of prompts, for `submit`.
+  /// Reads the beginning of prompts, for `submit_behind`. Throws `Error` as `submit`.
   Prefix read(const std::vector<Index>& tokens) const {
     check(tokens, {.max_new_tokens = 1});
     PromptCache<Model> made{model_, tokens, nn::empty_caches(caches_, 1, tokens.size()), {}};

@@ -59,7 +59,7 @@ struct TransformerConfig {
   double attention_softcap = 0;  ///< of scores (Gemma 2); 0: none
   double logits_softcap = 0;     ///< of logits (Gemma 2); 0: none
   double local_rope_theta = 0;   ///< the base in local blocks, which no scaling concerns (Gemma 3); 0: as in all
-  RopeScaling rope_scaling = RopeScaling::none;
+  RopeScaling rope_scaling = RopeScaling::none;  ///< with the numbers of RopeOptions (tensor/rope_options.hpp):
   double rope_factor = 1, rope_low_frequency = 1, rope_high_frequency = 4, rope_original_context = 8192;
   std::size_t rotary_width = 0;  ///< elements of a head that turn, from the first; 0: all
   double rope_magnitude = 1;     ///< what turned elements are multiplied by (yarn, longrope)

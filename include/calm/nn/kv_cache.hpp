@@ -28,6 +28,7 @@ class TokenRows {
   const Rows& rows() const { return rows_; }
 
   /// Writes the rows of new tokens, padding excepted, at their positions.   fresh: [Batch, New, Row...]
+  /// Throws `Error` for a position beyond the capacity.
   template <class Fresh>
   void put(const Fresh& fresh, const Layout<Device>& layout) {
     const std::size_t time = layout.time();
@@ -83,7 +84,7 @@ class KeyValueCache {
   const Rows& keys() const { return keys_.rows(); }
   const Rows& values() const { return values_.rows(); }
 
-  /// Writes those of new tokens, padding excepted, at their positions.   new_keys, new_values: [Batch, New, …]
+  /// Writes those of new tokens, as TokenRows::put.   new_keys, new_values: [Batch, New, KvHeads, Width]
   template <class New>
   void put(const New& new_keys, const New& new_values, const Layout<Device>& layout) {
     keys_.put(new_keys, layout);

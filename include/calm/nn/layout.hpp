@@ -62,7 +62,8 @@ inline void check_length(Index length, std::size_t time, std::size_t b) {
 
 }  // namespace detail
 
-/// Texts of the given lengths, each at the start of its row, padding behind.
+/// Texts of the given lengths, each at the start of its row, padding behind. Throws `Error` for a text of no tokens, or
+/// of more than `time`.
 template <class Device>
 Layout<Device> pad_right(std::span<const Index> lengths, std::size_t time) {
   auto l = detail::empty_layout<Device>(lengths.size(), time);
@@ -78,7 +79,7 @@ Layout<Device> pad_right(std::span<const Index> lengths, std::size_t time) {
   return l;
 }
 
-/// Texts of the given lengths, each at the end of its row, padding before.
+/// Texts of the given lengths, each at the end of its row, padding before. Throws `Error` as `pad_right`.
 template <class Device>
 Layout<Device> pad_left(std::span<const Index> lengths, std::size_t time) {
   auto l = detail::empty_layout<Device>(lengths.size(), time);

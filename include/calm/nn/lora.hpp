@@ -18,7 +18,8 @@ enum class LowRankLayers {
 };
 
 /// A mode: every parameter is frozen, and each linear layer that `Layers` names adds (Alpha / Rank) · x·Aᵀ·Bᵀ, where A
-/// and B are trainable. B starts at zero, so the model starts as it was.
+/// and B are trainable. B starts at zero, so the model starts as it was.   x: [..., In], A: [Rank, In], B: [Out, Rank]
+/// (Hu et al. 2021, arXiv 2106.09685, §4.1; `Alpha` is their α)
 template <std::size_t Rank, std::size_t Alpha = 2 * Rank, LowRankLayers Layers = LowRankLayers::all>
 struct LowRank {
   static_assert(Rank > 0, "calm::nn::LowRank: the rank must be positive");

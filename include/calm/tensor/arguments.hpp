@@ -31,6 +31,7 @@ enum class After {
   sums_of_a,            ///< C = Aᵀ·op(B) (+ C), sums[i] = Σ_l A[l, i]
   sums_of_b,            ///< C = op(A)·B (+ C), sums[j] = Σ_l B[l, j]
 };
+/// What is done after a product C: [m, n], and with what.
 template <class T>
 struct Epilogue {
   After after;

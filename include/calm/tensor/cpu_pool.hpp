@@ -65,7 +65,8 @@ class CpuPool {
   /// What a block of `bytes` takes: the whole of its size class.
   static constexpr std::size_t block_bytes(std::size_t bytes) { return class_bytes(class_of(bytes)); }
 
-  /// `lasting`: in large pages (`detail::LargePages`).
+  /// A block of at least `bytes` bytes with one reference; `lasting`: in large pages (`detail::LargePages`). Throws
+  /// `Error` if the system has none.
   detail::BlockHeader* take(std::size_t bytes, bool lasting = false) {
     const std::uint32_t c = class_of(bytes);
     const std::size_t size = class_bytes(c);
@@ -98,6 +99,7 @@ class CpuPool {
     return block;
   }
 
+  /// Takes a block back that nobody holds.
   void give(detail::BlockHeader* block) {
     const std::lock_guard lock(mutex_);
     use_.live -= class_bytes(block->size_class);

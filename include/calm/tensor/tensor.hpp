@@ -99,6 +99,7 @@ class Tensor {
     return data_[i];
   }
 
+  /// The same elements in memory of their own.
   Tensor clone() const {
     if constexpr (readable) {
       return from(shape_, data_);

@@ -24,6 +24,7 @@ struct ChatMessage {
 /// Messages, and the tools and documents that the assistant may use. Copies share them.
 class Chat {
  public:
+  /// Throws `Error` for what is not UTF-8.
   Chat(std::initializer_list<ChatMessage> messages) : Chat(std::vector<ChatMessage>(messages)) {}
   explicit Chat(const std::vector<ChatMessage>& messages) {
     jinja::List out;

@@ -70,7 +70,7 @@ inline std::size_t place(std::span<const Example> examples, std::size_t time, st
 
 }  // namespace detail
 
-/// How many targets examples have: what their loss is the mean over.
+/// How many targets examples have: what their loss is the mean over. Throws `Error` for one too short.
 inline std::size_t target_count(std::span<const Example> examples) {
   std::size_t n = 0;
   for (std::size_t b = 0; b < examples.size(); ++b) {

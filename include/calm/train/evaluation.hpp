@@ -15,7 +15,7 @@
 namespace calm::train {
 
 /// The mean loss in nats per token over examples 0 to `count` - 1 of a stream, `batch_size` at a time; nothing is
-/// recorded. For `FitOptions::evaluate`.
+/// recorded. For `FitOptions::evaluate`. Throws `Error` if there is no example.
 template <class Model, ExampleStream Stream, class Loss = CollatedLoss>
 double mean_loss(Model& model, Stream&& stream, std::size_t count, std::size_t batch_size = 32, Loss loss = {}) {
   calm::detail::require(count > 0 && batch_size > 0, [] {

@@ -10,7 +10,7 @@
 
 namespace calm::train {
 
-/// `ParameterSet` has all of it but `step`.
+/// What `fit` calls; `ParameterSet` has all of it but `step`.
 template <class O>
 concept Optimizer = requires(O& o, const O& c, double number, io::SafetensorsWriter& writer,
                              const io::SafetensorsFile& file) {

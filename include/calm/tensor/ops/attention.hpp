@@ -267,7 +267,8 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
 ///
 /// q: [Batch, Time, Heads, Width], k and v: [Batch, Keys, KvHeads, Width] -> [Batch, Time, Heads, Width]. Each key head
 /// serves Heads / KvHeads neighbouring query heads (Ainslie et al. 2023). No T × T matrix ever stands in memory. Keys
-/// and values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`).
+/// and values may be kept in bf16 for queries in float; then no gradient is recorded (`Error`). Throws `Error` where q,
+/// k and the mask differ in batch or time.
 ///
 /// sink: [Heads], a score of each head's own that stands in every softmax and brings nothing, so that a query may read
 /// little or nothing of what it sees (Xiao et al. 2023, as in gpt-oss).

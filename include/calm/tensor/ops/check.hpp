@@ -7,6 +7,7 @@
 
 namespace calm {
 
+/// Whether two tensor types are on one device, have one element type, or both.
 template <class X, class Y>
 inline constexpr bool same_device = std::is_same_v<typename X::device, typename Y::device>;
 template <class X, class Y>

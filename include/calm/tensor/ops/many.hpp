@@ -22,6 +22,7 @@ class OperandList {
  public:
   using value_type = X;
 
+  /// Throws `Error` where it is full.
   void push_back(X x) {
     detail::require(size_ < most_operands,
                     [] { return "calm::OperandList: more than " + std::to_string(most_operands) + " operands"; });

@@ -66,7 +66,7 @@ struct FanOutNode {
 
 /// Σ_j x_j, elementwise; the order of the operands changes no bit of it.
 ///
-/// list: a list (`Operands`) of 1 to 32 times [...] -> [...]
+/// list: a list (`Operands`) of 1 to 32 times [...] -> [...]; throws `Error` for more or none
 template <Operands List>
 typename List::value_type symmetric_sum(const List& list) {
   using X = typename List::value_type;
