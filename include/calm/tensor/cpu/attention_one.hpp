@@ -46,11 +46,11 @@ void with_one_query_kernels(const F& f) {
 }
 
 /// The queries q [Rows, width] of a few heads that share a key head, from `head` on, against keys [first, last) of text
-/// b.
+/// b. What is read next stands at `next` of keys and of values.
 template <std::size_t Rows, class C, class A>
 void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::size_t b, std::size_t head,
-                 std::size_t first, std::size_t last, const C* q, const C* k, const C* v, std::size_t parts,
-                 PartOfKeys<A> result) {
+                 std::size_t first, std::size_t last, const C* q, const C* k, const C* v, std::size_t next,
+                 std::size_t parts, PartOfKeys<A> result) {
   const std::size_t width = e.width, stride = e.kv_heads * width, row = parts * width;
   const KeyBounds all = bounds_of(rule, e.keys, b);
   const KeyBounds before{all.begin, all.hole() > 0 ? all.hole_begin : all.end, all.center};
@@ -64,12 +64,13 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
       BlockRange range;
       range.hi = std::min(key_block, end - j0);
       const std::size_t at = (b * e.keys + j0) * stride + head / (e.heads / e.kv_heads) * width;
+      const std::size_t then = j0 + key_block < end ? at + key_block * stride : next;
       A s[Rows * key_block];
-      multiply(Rows, range.hi, width, q, k + at, stride, s, key_block);
+      multiply(Rows, range.hi, width, q, k + at, stride, k + then, s, key_block);
       for (std::size_t r = 0; r < Rows; ++r) score_block(rule, head + r, keys, j0, range, s + r * key_block);
       with_softmax_kernels([&](auto softmax) { softmax.weigh(Rows, A(1), width, s, soft, result.y, row); });
       with_one_query_kernels(
-          [&](auto one) { one.template add_values<Rows>(range.hi, width, s, v + at, stride, result.y, row); });
+          [&](auto one) { one.template add_values<Rows>(range.hi, width, s, v + at, stride, v + then, result.y, row); });
     }
   }
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -132,13 +133,18 @@ void attention_of_one(Cpu, const AttentionExtents& e, const AttentionRule<Accumu
   } else {
     queries = q;
   }
+  const auto first_key = [&](std::size_t item) {
+    const std::size_t kv_head = item / parts / tiles, b = kv_head / e.kv_heads;
+    const std::size_t j = std::max(item % parts * keys_of_part, detail::bounds_of(rule, e.keys, b).begin);
+    return ((b * e.keys + j) * e.kv_heads + kv_head % e.kv_heads) * e.width;
+  };
   parallel_ranges(items, 2, [&](std::size_t begin, std::size_t end) {
     for (std::size_t item = begin; item < end; ++item) {
       const std::size_t part = item % parts, tile = item / parts % tiles, kv_head = item / parts / tiles;
       const std::size_t at = kv_head * group + tile * rows_in_tile;  // of the heads of all texts
       const auto attend = [&]<std::size_t Rows>(std::integral_constant<std::size_t, Rows>) {
         detail::attend_part<Rows>(e, rule, at / e.heads, at % e.heads, part * keys_of_part, (part + 1) * keys_of_part,
-                                  queries + at * e.width, k, v, parts,
+                                  queries + at * e.width, k, v, first_key(std::min(item + 1, end - 1)), parts,
                                   detail::PartOfKeys<A>{y + (at * parts + part) * e.width, sums + at * parts + part});
       };
       detail::with_rows(std::min(rows_in_tile, group - tile * rows_in_tile), attend);

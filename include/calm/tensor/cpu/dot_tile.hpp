@@ -23,11 +23,11 @@ template <std::size_t N, std::size_t Step, class V>
                          std::make_index_sequence<sizeof(V) / sizeof((*v)[0])>{});
 }
 
-/// c[j] = a · b[j], as many as a register holds of them; `width` in whole registers. With `Fetch`, the rows behind the
-/// next ones are asked for: each is a few cache lines far from the one before, a step that no processor guesses.
+/// c[j] = a · b[j], as many as a register holds of them; `width` in whole registers. With `Fetch`, the rows of `next`
+/// are asked for: each is a few cache lines far from the one before, a step that no processor guesses.
 template <bool Fetch, class Rule, class Number>
 [[gnu::always_inline]] inline void dot_tile(std::size_t width, const Number* a, const Number* b, std::size_t b_row,
-                                            typename Rule::sum* c) {
+                                            [[maybe_unused]] const Number* next, typename Rule::sum* c) {
   using V = typename Rule::V;
   constexpr std::size_t count = Register<typename Rule::sum>::count;
   V sum[count];
@@ -36,11 +36,10 @@ template <bool Fetch, class Rule, class Number>
   for (std::size_t k = 0; k < width; k += register_bytes / sizeof(Number)) {
     V left, right;
     load(left, a + k);
-    const Number* from = b + k;
 #pragma GCC unroll 16
-    for (std::size_t j = 0; j < count; ++j, from += b_row) {
-      load(right, from);
-      if constexpr (Fetch) __builtin_prefetch(from + 2 * count * b_row);
+    for (std::size_t j = 0; j < count; ++j) {
+      load(right, b + j * b_row + k);
+      if constexpr (Fetch) __builtin_prefetch(next + j * b_row + k);
       Rule::add(sum[j], left, right);
     }
   }
@@ -70,13 +69,14 @@ typename Rule::sum dot(std::size_t width, const Number* a, const Number* b) {
 /// A `RowProducts`.
 template <class Rule>
 void dot_rows(std::size_t rows, std::size_t columns, std::size_t width, const NumberOf<typename Rule::word>* a,
-              const NumberOf<typename Rule::word>* b, std::size_t b_row, typename Rule::sum* c, std::size_t c_row) {
+              const NumberOf<typename Rule::word>* b, std::size_t b_row, const NumberOf<typename Rule::word>* next,
+              typename Rule::sum* c, std::size_t c_row) {
   constexpr std::size_t count = Register<typename Rule::sum>::count;
   std::size_t j = 0;
   for (; width * sizeof(*a) % register_bytes == 0 && j + count <= columns; j += count) {
-    dot_tile<true, Rule>(width, a, b + j * b_row, b_row, c + j);
+    dot_tile<true, Rule>(width, a, b + j * b_row, b_row, next + j * b_row, c + j);
     for (std::size_t r = 1; r < rows; ++r)
-      dot_tile<false, Rule>(width, a + r * width, b + j * b_row, b_row, c + r * c_row + j);
+      dot_tile<false, Rule>(width, a + r * width, b + j * b_row, b_row, next, c + r * c_row + j);
   }
   for (; j < columns; ++j) {
     for (std::size_t r = 0; r < rows; ++r) c[r * c_row + j] = dot<Rule>(width, a + r * width, b + j * b_row);

@@ -6,10 +6,10 @@
 
 namespace calm::kernel::CALM_SET {
 
-/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns. The values of the next block are fetched.
+/// y[r] += Σ_j s[r, j] · v[j], `Vectors` registers of columns. The values `next` are fetched.
 template <std::size_t Rows, std::size_t Vectors, class A, class C>
-[[gnu::always_inline]] inline void add_columns(std::size_t keys, const A* s, const C* v, std::size_t stride, A* y,
-                                               std::size_t y_row) {
+[[gnu::always_inline]] inline void add_columns(std::size_t keys, const A* s, const C* v, std::size_t stride,
+                                               const C* next, A* y, std::size_t y_row) {
   using R = Register<A>;
   RegisterOf<A> sum[Rows][Vectors];
 #pragma GCC unroll 4
@@ -18,8 +18,7 @@ template <std::size_t Rows, std::size_t Vectors, class A, class C>
     for (std::size_t i = 0; i < Vectors; ++i) sum[r][i] = R::load(y + r * y_row + i * R::count);
   }
   for (std::size_t j = 0; j < keys; ++j) {
-    const auto* const next = reinterpret_cast<const char*>(v + (j + detail::key_block) * stride);
-    for (std::size_t i = 0; i < Vectors * R::count * sizeof(C); i += 64) __builtin_prefetch(next + i);
+    for (std::size_t i = 0; i < Vectors * R::count; i += 64 / sizeof(C)) __builtin_prefetch(next + j * stride + i);
     RegisterOf<A> value[Vectors];
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < Vectors; ++i) value[i] = load_as<A>(v + j * stride + i * R::count);
@@ -38,14 +37,14 @@ template <std::size_t Rows, std::size_t Vectors, class A, class C>
 }
 
 struct OneQuery {
-  /// y[r] += Σ_j s[r, j] · v[j]
+  /// y[r] += Σ_j s[r, j] · v[j]; the rows of `next`, which may be anywhere, are fetched.
   template <std::size_t Rows, class A, class C>
-  static void add_values(std::size_t keys, std::size_t width, const A* s, const C* v, std::size_t stride, A* y,
-                         std::size_t y_row) {
+  static void add_values(std::size_t keys, std::size_t width, const A* s, const C* v, std::size_t stride, const C* next,
+                         A* y, std::size_t y_row) {
     constexpr std::size_t lanes = Register<A>::count, vectors = registers == 32 ? 4 : 2, wide = vectors * lanes;
     std::size_t c = 0;
-    for (; c + wide <= width; c += wide) add_columns<Rows, vectors>(keys, s, v + c, stride, y + c, y_row);
-    for (; c + lanes <= width; c += lanes) add_columns<Rows, 1>(keys, s, v + c, stride, y + c, y_row);
+    for (; c + wide <= width; c += wide) add_columns<Rows, vectors>(keys, s, v + c, stride, next + c, y + c, y_row);
+    for (; c + lanes <= width; c += lanes) add_columns<Rows, 1>(keys, s, v + c, stride, next + c, y + c, y_row);
     for (; c < width; ++c) {
       for (std::size_t r = 0; r < Rows; ++r) {
         for (std::size_t j = 0; j < keys; ++j)
