@@ -170,76 +170,45 @@ constexpr void check_attention() {
                 "calm::attention: the sink must be [Heads] of the queries' device, element type and heads");
 }
 
-/// A result of attention, and its log-sum-exp if `WithLse`; its node stands on `tape` unless that is null.
-template <bool WithLse, class In, class Make>
-auto record_attention(Tape<typename In::device>* tape, In out, Leading<In> lse, const Make& make_node) {
-  Slot lse_slot = 0;
-  if (WithLse && tape) lse_slot = tape->new_slot(lse.size() * sizeof(typename In::value_type));
-  auto result = record(tape, std::move(out), [&] { return make_node(lse_slot); });
-  if constexpr (WithLse)
-    return std::pair(std::move(result), Var<Leading<In>>{std::move(lse), tape, lse_slot});
-  else
-    return result;
-}
-
-/// `attention`, with the log-sum-exp of each query as a second result if `WithLse`.
-template <bool WithLse, class Q, class K, class V, class Rounded, class Sink>
-auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
-            const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent, Rounded>& options, const Sink& sink) {
-  using In = ValueOf<Q>;
-  using T = typename In::value_type;
-  using Device = typename In::device;
-  require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() && mask.end.extent(0) == value(q).extent(0) &&
-              mask.end.extent(1) == value(q).extent(1),
-          [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
-  using Form = AttentionForm<T, AxisOf<In, 2>::extent, Rounded>;
-  const Form form(options, LastAxisOf<In>::extent);
-  const kernel::AttentionExtents e = attention_extents(value(q), value(k));
-  In out(value(q).shape());
-  constexpr bool with_sink = !std::is_same_v<Sink, NoSink>;
-  constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
-  constexpr bool short_keys = kept_shorter<In, ValueOf<K>>;  // a cache's, and decoding never records
-  auto* tape = [&] {
-    if constexpr (with_sink)
-      return tape_of(q, k, v, sink);
-    else
-      return tape_of(q, k, v);
-  }();
-  const T* sink_data = nullptr;
-  if constexpr (with_sink) sink_data = value(sink).data();
-  require(!short_keys || tape == nullptr, [] {
-    return std::string("calm::attention: no gradient goes through keys kept in bf16 for queries in float");
-  });
-  Storage<Device> sums;
-  if (WithLse || (tracked && tape)) sums = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
-  auto* const lse_data = static_cast<Accumulator<T>*>(sums.data());
-  const bool of_one = std::is_same_v<Device, Cpu> && e.queries == 1;
-  if (!of_one) {
-    kernel::attention(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(), sink_data,
-                      out.mutable_data(), lse_data);
-  }
-  if constexpr (std::is_same_v<Device, Cpu>) {
-    if (of_one) {
-      kernel::attention_of_one(Device{}, e, form.rule(mask), value(q).data(), value(k).data(), value(v).data(),
-                               sink_data, out.mutable_data(), lse_data);
+/// The kernel that the number of queries asks for.   lse: [Batch, Heads, Time] or null
+template <class Q, class K, class Rule>
+void run_attention(const Rule& rule, const Q& q, const K& k, const K& v, const typename Q::value_type* sink, Q& out,
+                   Accumulator<typename Q::value_type>* lse) {
+  typename Q::device device;
+  const kernel::AttentionExtents e = attention_extents(q, k);
+  if constexpr (std::is_same_v<typename Q::device, Cpu>) {
+    if (e.queries == 1) {
+      kernel::attention_of_one(device, e, rule, q.data(), k.data(), v.data(), sink, out.mutable_data(), lse);
+      return;
     }
   }
-  Leading<In> lse;
-  if constexpr (WithLse) {
-    lse = Leading<In>(shape_of<Leading<In>>({e.batch, e.queries, e.heads}));
-    kernel::attention_lse(Device{}, e, lse_data, lse.mutable_data());
-  }
-  if constexpr (tracked && short_keys) {
+  kernel::attention(device, e, rule, q.data(), k.data(), v.data(), sink, out.mutable_data(), lse);
+}
+
+/// What attention returns: `out`, and `lse` if `WithLse`, as variables with a node on `tape` if an operand is one.
+/// sums: the log-sum-exp as kernels keep it
+template <bool WithLse, class Q, class K, class V, class Form, class Sink>
+auto attention_result(Tape<typename ValueOf<Q>::device>* tape, const Q& q, const K& k, const V& v,
+                      const KeyIntervals<typename ValueOf<Q>::device>& mask, const Form& form, const Sink& sink,
+                      ValueOf<Q> out, const Storage<typename ValueOf<Q>::device>& sums, Leading<ValueOf<Q>> lse) {
+  using In = ValueOf<Q>;
+  const auto result = [&](auto y, auto z) {
     if constexpr (WithLse)
-      return std::pair(as_var(std::move(out)), as_var(std::move(lse)));
+      return std::pair(std::move(y), std::move(z));
     else
-      return as_var(std::move(out));
-  } else if constexpr (tracked) {
+      return y;
+  };
+  if constexpr (!(is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>)) {
+    return result(std::move(out), std::move(lse));
+  } else if constexpr (kept_shorter<In, ValueOf<K>>) {  // a cache's, and decoding never records
+    return result(as_var(std::move(out)), as_var(std::move(lse)));
+  } else {
     using Node = AttentionNode<In, ValueOf<K>, decltype(sink_value(sink)), Form, is_var<Q>, is_var<K>, is_var<V>,
                                is_var<Sink>, WithLse>;
-    return record_attention<WithLse>(tape, out, lse, [&](Slot lse_slot) {
-      Slot sink_slot = 0;
-      if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
+    Slot lse_slot = 0, sink_slot = 0;
+    if (WithLse && tape) lse_slot = tape->new_slot(lse.size() * sizeof(typename In::value_type));
+    if constexpr (is_var<Sink>) sink_slot = slot_of(sink);
+    auto recorded = record(tape, out, [&] {
       return Node{value(q),
                   value(k),
                   value(v),
@@ -254,11 +223,45 @@ auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename Valu
                   decltype(Node::sink_slot)(sink_slot),
                   decltype(Node::lse_slot)(lse_slot)};
     });
-  } else if constexpr (WithLse) {
-    return std::pair(std::move(out), std::move(lse));
-  } else {
-    return out;
+    return result(std::move(recorded), Var<Leading<In>>{std::move(lse), tape, lse_slot});
   }
+}
+
+/// `attention`, with the log-sum-exp of each query as a second result if `WithLse`.
+template <bool WithLse, class Q, class K, class V, class Rounded, class Sink>
+auto attend(const Q& q, const K& k, const V& v, const KeyIntervals<typename ValueOf<Q>::device>& mask,
+            const AttentionOptions<AxisOf<ValueOf<Q>, 2>::extent, Rounded>& options, const Sink& sink) {
+  using In = ValueOf<Q>;
+  using T = typename In::value_type;
+  using Device = typename In::device;
+  require(value(q).extent(0) == value(k).extent(0) && mask.end.defined() && mask.end.extent(0) == value(q).extent(0) &&
+              mask.end.extent(1) == value(q).extent(1),
+          [] { return std::string("calm::attention: q, k and the mask disagree on batch or time"); });
+  constexpr bool tracked = is_var<Q> || is_var<K> || is_var<V> || is_var<Sink>;
+  Tape<Device>* tape;
+  const T* sink_data = nullptr;
+  if constexpr (std::is_same_v<Sink, NoSink>) {
+    tape = tape_of(q, k, v);
+  } else {
+    tape = tape_of(q, k, v, sink);
+    sink_data = value(sink).data();
+  }
+  require(!kept_shorter<In, ValueOf<K>> || tape == nullptr, [] {
+    return std::string("calm::attention: no gradient goes through keys kept in bf16 for queries in float");
+  });
+  const AttentionForm<T, AxisOf<In, 2>::extent, Rounded> form(options, LastAxisOf<In>::extent);
+  const kernel::AttentionExtents e = attention_extents(value(q), value(k));
+  In out(value(q).shape());
+  Storage<Device> sums;
+  if (WithLse || (tracked && tape)) sums = Storage<Device>(e.batch * e.heads * e.queries * sizeof(Accumulator<T>));
+  auto* const lse_data = static_cast<Accumulator<T>*>(sums.data());
+  run_attention(form.rule(mask), value(q), value(k), value(v), sink_data, out, lse_data);
+  Leading<In> lse;
+  if constexpr (WithLse) {
+    lse = Leading<In>(shape_of<Leading<In>>({e.batch, e.queries, e.heads}));
+    kernel::attention_lse(Device{}, e, lse_data, lse.mutable_data());
+  }
+  return attention_result<WithLse>(tape, q, k, v, mask, form, sink, std::move(out), sums, std::move(lse));
 }
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "calm/tensor/cpu/elementwise.hpp"
 #include "calm/tensor/cpu/linear_cross_entropy.hpp"
@@ -34,9 +35,24 @@ struct CrossEntropyNode {
   }
 };
 
-/// The rows whose target counts, checked against the vocabulary.
+/// The targets that count, and their rows.
+template <class Device>
+struct CountedTargets {
+  Storage<Device> memory;
+  Index *rows, *wanted;
+  std::size_t count;
+};
+
+/// Those of `targets`, which are for `all` rows, checked against the vocabulary.
 template <class Targets>
-std::size_t select_targets(const Targets& targets, std::size_t vocab, Index* rows, Index* wanted) {
+CountedTargets<typename Targets::device> counted_targets(const Targets& targets, std::size_t all, std::size_t vocab) {
+  require(targets.size() == all, [&] {
+    return "calm::linear_cross_entropy: " + std::to_string(targets.size()) + " targets for " + std::to_string(all) +
+           " rows";
+  });
+  Storage<typename Targets::device> memory(2 * targets.size() * sizeof(Index), Place::shared);
+  auto* const rows = static_cast<Index*>(memory.data());
+  Index* const wanted = rows + targets.size();
   std::size_t n = 0;
   for (std::size_t i = 0; i < targets.size(); ++i) {
     const Index t = targets[i];
@@ -52,7 +68,7 @@ std::size_t select_targets(const Targets& targets, std::size_t vocab, Index* row
     return std::string("calm::linear_cross_entropy: every target is masked, so there is no loss; give at least one "
                        "sequence an answer");
   });
-  return n;
+  return {std::move(memory), rows, wanted, n};
 }
 
 }  // namespace detail
@@ -76,14 +92,7 @@ auto linear_cross_entropy(const X& x, const W& weight,
   using A = Accumulator<T>;
   using Device = typename In::device;
   constexpr std::size_t vocab = AxisOf<Weight, 0>::extent, width = LastAxisOf<In>::extent;
-  detail::require(targets.size() == rows_of(value(x)), [&] {
-    return "calm::linear_cross_entropy: " + std::to_string(targets.size()) + " targets for " +
-           std::to_string(rows_of(value(x))) + " rows";
-  });
-  const Storage<Device> picked(2 * targets.size() * sizeof(Index), Place::shared);
-  auto* rows = static_cast<Index*>(picked.data());
-  Index* wanted = rows + targets.size();
-  const std::size_t count = detail::select_targets(targets, vocab, rows, wanted);
+  const auto counted = detail::counted_targets(targets, rows_of(value(x)), vocab);
 
   using Loss = Tensor<T, Device, One>;
   auto* tape = tape_of(x, weight);
@@ -95,8 +104,8 @@ auto linear_cross_entropy(const X& x, const W& weight,
   T* const dx_data = dx.defined() ? dx.mutable_data() : nullptr;
   A* const dw_data = dw.defined() ? dw.mutable_data() : nullptr;
   Loss loss(typename Loss::shape_type{});
-  kernel::linear_cross_entropy(Device{}, count, width, vocab, rows, wanted, value(x).data(), value(weight).data(),
-                               dx_data, dw_data, softcap, loss.mutable_data());
+  kernel::linear_cross_entropy(Device{}, counted.count, width, vocab, counted.rows, counted.wanted, value(x).data(),
+                               value(weight).data(), dx_data, dw_data, softcap, loss.mutable_data());
   if constexpr (is_var<X> || is_var<W>) {
     return record(tape, std::move(loss), [&] {
       Weight dw_stored;

@@ -21,6 +21,16 @@ concept Embeddable = detail::is_tensor<Tokens> && Operand<Table> &&
 
 namespace detail {
 
+/// Throws unless each of `tokens` is below `vocabulary`.
+template <class Tokens>
+void check_tokens(const Tokens& tokens, std::size_t vocabulary) {
+  const std::size_t bad = kernel::first_outside(typename Tokens::device{}, tokens.size(), tokens.data(), vocabulary);
+  require(bad == tokens.size(), [&] {
+    return "calm::embedding: token " + std::to_string(tokens[bad]) + " at " + place(tokens, bad) +
+           " is outside the vocabulary of " + std::to_string(vocabulary);
+  });
+}
+
 template <class Tokens, class Table>
 struct EmbeddingNode {
   Tokens tokens;
@@ -45,16 +55,10 @@ auto embedding(const Tokens& tokens, const Table& table) {
   if constexpr (Embeddable<Tokens, Table>) {
     using Rows = ValueOf<Table>;
     using Out = detail::WithAppended<Rows, Tokens, LastAxisOf<Rows>>;
-    constexpr std::size_t vocabulary = AxisOf<Rows, 0>::extent;
-    typename Rows::device device;
-    const std::size_t bad = kernel::first_outside(device, tokens.size(), tokens.data(), vocabulary);
-    detail::require(bad == tokens.size(), [&] {
-      return "calm::embedding: token " + std::to_string(tokens[bad]) + " at " + detail::place(tokens, bad) +
-             " is outside the vocabulary of " + std::to_string(vocabulary);
-    });
+    detail::check_tokens(tokens, AxisOf<Rows, 0>::extent);
     Out y(Out::shape_type::from(tokens.shape().dynamic_extents()));
-    kernel::take_rows(device, tokens.size(), LastAxisOf<Rows>::extent, 0, tokens.data(), value(table).data(),
-                      y.mutable_data());
+    kernel::take_rows(typename Rows::device{}, tokens.size(), LastAxisOf<Rows>::extent, 0, tokens.data(),
+                      value(table).data(), y.mutable_data());
     if constexpr (is_var<Table>) {
       return record(tape_of(table), std::move(y),
                     [&] { return detail::EmbeddingNode<Tokens, Rows>{tokens, slot_of(table)}; });

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -31,22 +30,15 @@ auto linear_cross_entropy(const X& x, const W& weight,
                 "calm::linear_cross_entropy: the weight must be [Vocab, Hidden] with the input's last axis");
   static_assert(sizeof...(Lead) + 1 == In::rank,
                 "calm::linear_cross_entropy: targets must be the input's axes but the last");
-  detail::require(targets.size() == rows_of(value(x)), [&] {
-    return "calm::linear_cross_entropy: " + std::to_string(targets.size()) + " targets for " +
-           std::to_string(rows_of(value(x))) + " rows";
-  });
-  const Storage<Device> picked(2 * targets.size() * sizeof(Index), Place::shared);
-  auto* rows = static_cast<Index*>(picked.data());
-  Index* wanted = rows + targets.size();
-  const std::size_t count = detail::select_targets(targets, W::out, rows, wanted);
+  const auto counted = detail::counted_targets(targets, rows_of(value(x)), W::out);
 
   auto* tape = tape_of(x);
   [[maybe_unused]] In dx;
   if (is_var<X> && tape) dx = In::zeros(value(x).shape());
   Tensor<T, Device, One> loss(typename Tensor<T, Device, One>::shape_type{});
-  kernel::packed_cross_entropy<Stored>(Device{}, targets.size(), count, W::in, W::out, rows, wanted, value(x).data(),
-                                       weight.data(), dx.defined() ? dx.mutable_data() : nullptr, softcap,
-                                       loss.mutable_data());
+  kernel::packed_cross_entropy<Stored>(Device{}, targets.size(), counted.count, W::in, W::out, counted.rows,
+                                       counted.wanted, value(x).data(), weight.data(),
+                                       dx.defined() ? dx.mutable_data() : nullptr, softcap, loss.mutable_data());
   if constexpr (is_var<X>) {
     using Node = detail::CrossEntropyNode<In, Weight, true, false>;
     return record(tape, std::move(loss), [&] {

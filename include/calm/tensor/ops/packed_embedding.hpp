@@ -1,13 +1,10 @@
 /// \file  Rows of a packed table by token.
 #pragma once
 
-#include <cstddef>
-#include <string>
 #include <type_traits>
 
-#include "calm/tensor/cpu/index.hpp"
 #include "calm/tensor/ops/axes.hpp"
-#include "calm/tensor/ops/check.hpp"
+#include "calm/tensor/ops/embedding.hpp"
 #include "calm/tensor/packed_tensor.hpp"
 
 namespace calm {
@@ -21,15 +18,10 @@ auto embedding(const Tokens& tokens, const Table& table) {
                 "calm::embedding: expects a Tensor of Index");
   using Rows = typename Table::tensor_type;
   using Out = detail::WithAppended<Rows, Tokens, LastAxisOf<Rows>>;
-  typename Rows::device device;
-  const std::size_t bad = kernel::first_outside(device, tokens.size(), tokens.data(), Table::out);
-  detail::require(bad == tokens.size(), [&] {
-    return "calm::embedding: token " + std::to_string(tokens[bad]) + " at " + detail::place(tokens, bad) +
-           " is outside the vocabulary of " + std::to_string(Table::out);
-  });
+  detail::check_tokens(tokens, Table::out);
   Out y(Out::shape_type::from(tokens.shape().dynamic_extents()));
-  kernel::unpack_rows<typename Table::stored_type>(device, tokens.size(), Table::in, tokens.data(), table.data(),
-                                                   y.mutable_data());
+  kernel::unpack_rows<typename Table::stored_type>(typename Rows::device{}, tokens.size(), Table::in, tokens.data(),
+                                                   table.data(), y.mutable_data());
   return y;
 }
 
