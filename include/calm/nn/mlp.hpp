@@ -42,10 +42,8 @@ struct PlainMlp {
     constexpr bool corrected = !std::is_empty_v<decltype(up_proj.low_rank)>;
     if constexpr (S::config.bias && !corrected && !PackedMatrix<decltype(up_proj.weight())>)
       return mlp(x, activation, up_proj.weight(), up_proj.bias(), down_proj.weight(), down_proj.bias());
-    else if constexpr (S::config.mlp == MlpKind::gelu)
-      return down_proj(gelu(up_proj(x)));
     else
-      return down_proj(gelu_tanh(up_proj(x)));
+      return down_proj(calm::detail::activated(up_proj(x), activation));
   }
 
   void visit(auto&& v) {
@@ -79,10 +77,8 @@ struct GatedMlp {
     }
     if constexpr (PackedMatrix<decltype(gate_proj.weight())> && !S::config.bias)
       return packed_mlp(x, activation, gate_proj.weight(), up_proj.weight(), down_proj.weight());
-    else if constexpr (S::config.mlp == MlpKind::swiglu)
-      return down_proj(swiglu(gate_proj(x), up_proj(x)));
     else
-      return down_proj(geglu(gate_proj(x), up_proj(x)));
+      return down_proj(calm::detail::gated("nn::GatedMlp", gate_proj(x), up_proj(x), activation));
   }
 
   void visit(auto&& v) {
