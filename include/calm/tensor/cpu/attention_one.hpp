@@ -69,8 +69,9 @@ void attend_part(const AttentionExtents& e, const AttentionRule<A>& rule, std::s
       multiply(Rows, range.hi, width, q, k + at, stride, k + then, s, key_block);
       for (std::size_t r = 0; r < Rows; ++r) score_block(rule, head + r, keys, j0, range, s + r * key_block);
       with_softmax_kernels([&](auto softmax) { softmax.weigh(Rows, A(1), width, s, soft, result.y, row); });
-      with_one_query_kernels(
-          [&](auto one) { one.template add_values<Rows>(range.hi, width, s, v + at, stride, v + then, result.y, row); });
+      with_one_query_kernels([&](auto one) {
+        one.template add_values<Rows>(range.hi, width, s, v + at, stride, v + then, result.y, row);
+      });
     }
   }
   for (std::size_t r = 0; r < Rows; ++r) {

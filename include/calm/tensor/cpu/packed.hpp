@@ -71,6 +71,53 @@ static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % pan
 
 }  // namespace detail
 
+/// One of several products of the same x: y = x · Wᵀ (+ y if `add`).   W: [out, in] packed in T, y: [rows, out]
+template <class T>
+struct PackedSide {
+  const WordOf<T>* packed;
+  std::size_t out;
+  Accumulator<T>* y;
+  bool add = false;
+};
+
+namespace detail {
+
+/// So few rows are multiplied as they are decoded: what a thread needs besides the weight stands on its stack.
+constexpr bool are_few(std::size_t rows) { return rows == 1 || rows == 2; }
+/// So many panels are worth a thread.
+constexpr std::size_t few_rows_grain(std::size_t depth) {
+  return 1 + (std::size_t{1} << 14) / (panel_width * depth + 1);
+}
+
+/// Panels [begin, end) of a side, or as many of them as there are, for few rows, on this thread.
+template <class T, class X>
+void multiply_panels_of(const PackedSide<T>& side, std::size_t rows, std::size_t in, const X* x, std::size_t begin,
+                        std::size_t end) {
+  using Word = WordOf<T>;
+  alignas(64) Word block[2 * left_stride<Word>];
+  const Span cols{begin * panel_width, std::min(end * panel_width, side.out)};
+  product_part(fastest_product<Word>(), Span{0, rows}, cols, words_in<T>(in), LeftRows<T, X>{x, in, in},
+               PackedPanels<T>{side.packed, in}, side.add, side.y, side.out, block, block);
+}
+
+/// All of several sides for few rows, in one parallel loop, since to begin and end one takes as long as to read 50 KB.
+template <class T, std::size_t N, class X>
+void multiply_few_rows_packed(std::size_t rows, std::size_t in, const X* x, const std::array<PackedSide<T>, N>& sides) {
+  std::size_t panels = 0;
+  for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
+  parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [&](std::size_t begin, std::size_t end) {
+    std::size_t first = 0;  // panel of the side
+    for (const PackedSide<T>& s : sides) {
+      const std::size_t last = first + panels_in(s.out);
+      if (begin < last && end > first)
+        multiply_panels_of<T>(s, rows, in, x, std::max(begin, first) - first, std::min(end, last) - first);
+      first = last;
+    }
+  });
+}
+
+}  // namespace detail
+
 /// y = x · Wᵀ (+ y if `add`).   x: [rows, in], W: [out, in] packed in T, y: [rows, out]
 ///
 /// With bf16, x is rounded to it unless it is in bf16 already, and the sums are kept in float. Processors with other
@@ -78,48 +125,18 @@ static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % pan
 template <class T, class X>
 void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, const X* x, const WordOf<T>* packed,
                      bool add, Accumulator<T>* y) {
+  if (detail::are_few(rows) && in > 0)
+    return detail::multiply_few_rows_packed(rows, in, x, std::array{PackedSide<T>{packed, out, y, add}});
   blocked_product(fastest_product<WordOf<T>>(), rows, out, words_in<T>(in), detail::LeftRows<T, X>{x, in, in},
                   detail::PackedPanels<T>{packed, in}, add, y, out);
 }
 
-/// One of several products of the same x: y = x · Wᵀ.   W: [out, in] packed in T, y: [rows, out]
-template <class T>
-struct PackedSide {
-  const WordOf<T>* packed;
-  std::size_t out;
-  Accumulator<T>* y;
-};
-
-/// `multiply_packed` for each of several weights, to the bit. A row or two are multiplied with all in one parallel
-/// loop, since to begin and end one takes as long as to read 50 KB.
+/// `multiply_packed` for each of several weights, to the bit.
 template <class T, std::size_t N, class X>
 void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
                           const std::array<PackedSide<T>, N>& sides) {
-  using Word = WordOf<T>;
-  if (rows == 0 || rows > 2) {
-    for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, false, s.y);
-    return;
-  }
-  std::size_t panels = 0;
-  for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
-  const std::size_t depth = words_in<T>(in), grain = 1 + (std::size_t{1} << 14) / (panel_width * depth + 1);
-  constexpr std::size_t words = (2 + detail::rows_behind) * left_stride<Word>;
-  const Storage<Cpu> memory(parts_of(panels, grain) * words * sizeof(Word));
-  const auto multiply = fastest_product<Word>();
-  parallel_ranges(panels, grain, [&](std::size_t part, std::size_t begin, std::size_t end) {
-    Word* const block = static_cast<Word*>(memory.data()) + part * words;
-    std::size_t first = 0;  // panel of the side
-    for (const PackedSide<T>& s : sides) {
-      const std::size_t last = first + panels_in(s.out);
-      if (begin < last && end > first) {
-        const detail::Span cols{(std::max(begin, first) - first) * panel_width,
-                                std::min((std::min(end, last) - first) * panel_width, s.out)};
-        detail::product_part(multiply, detail::Span{0, rows}, cols, depth, detail::LeftRows<T, X>{x, in, in},
-                             detail::PackedPanels<T>{s.packed, in}, false, s.y, s.out, block, block);
-      }
-      first = last;
-    }
-  });
+  if (detail::are_few(rows) && in > 0) return detail::multiply_few_rows_packed(rows, in, x, sides);
+  for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, s.add, s.y);
 }
 
 /// dx = dy · W (+ dx if `add`).   dy: [rows, out], W: [out, in] packed in T, dx: [rows, in]

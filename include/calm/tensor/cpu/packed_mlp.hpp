@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <type_traits>
 
@@ -27,6 +26,24 @@ namespace detail {
 /// Rows at a time: what stands between two products stays in the last cache, and each weight is still read seldom.
 inline constexpr std::size_t mlp_rows = 512;
 
+/// gated = act(gate · x) * (up · x) for a few rows: each thread gates what it has multiplied.   all: [rows, inner]
+template <class T>
+void gate_few_rows(const PackedMlp<T>& w, std::size_t rows, const Accumulator<T>* x, Accumulator<T>* gate,
+                   Accumulator<T>* up, T* gate_kept, T* up_kept, T* gated) {
+  const std::size_t panels = panels_in(w.inner), grain = few_rows_grain(2 * words_in<T>(w.width));
+  parallel_ranges(panels, grain, [=](std::size_t begin, std::size_t end) {
+    multiply_panels_of<T>({w.gate, w.inner, gate}, rows, w.width, x, begin, end);
+    multiply_panels_of<T>({w.up, w.inner, up}, rows, w.width, x, begin, end);
+    const std::size_t first = begin * panel_width, count = std::min(end * panel_width, w.inner) - first;
+    with_row_kernels([&](auto set) {
+      for (std::size_t at = first; at < rows * w.inner; at += w.inner) {
+        set.template gate<Accumulator<T>>(w.kind, count, gate + at, up + at, behind(gate_kept, at), behind(up_kept, at),
+                                          gated + at);
+      }
+    });
+  });
+}
+
 }  // namespace detail
 
 /// y = down · (act(gate · x) * (up · x)), as products of whole matrices make it, to the bit. `gate_kept` and `up_kept`
@@ -43,10 +60,14 @@ void packed_mlp(Cpu device, const PackedMlp<T>& w, std::size_t rows, const Accum
   T* gated = static_cast<T*>(std::is_same_v<T, A> ? wide.data() : narrow.data());
   for (std::size_t r = 0; r < rows; r += detail::mlp_rows) {
     const std::size_t n = std::min(detail::mlp_rows, rows - r), at = r * w.inner;
-    const std::array<PackedSide<T>, 2> sides{{{w.gate, w.inner, gate}, {w.up, w.inner, up}}};
-    multiply_packed_each(device, n, w.width, x + r * w.width, sides);
-    detail::gate_rows<A, A, T>(w.kind, n * w.inner, gate, up, detail::behind(gate_kept, at),
-                               detail::behind(up_kept, at), gated);
+    T *const gate_to = detail::behind(gate_kept, at), *const up_to = detail::behind(up_kept, at);
+    if (detail::are_few(n)) {
+      detail::gate_few_rows(w, n, x + r * w.width, gate, up, gate_to, up_to, gated);
+    } else {
+      multiply_packed<T>(device, n, w.inner, w.width, x + r * w.width, w.gate, false, gate);
+      multiply_packed<T>(device, n, w.inner, w.width, x + r * w.width, w.up, false, up);
+      detail::gate_rows<A, A, T>(w.kind, n * w.inner, gate, up, gate_to, up_to, gated);
+    }
     multiply_packed<T>(device, n, w.width, w.inner, gated, w.down, false, y + r * w.width);
   }
 }
