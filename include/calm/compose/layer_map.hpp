@@ -44,7 +44,6 @@ struct LayerMap {
   static_assert(distinct(), "calm::LayerMap: one link stands there twice");
 
   static constexpr std::size_t last_source = *std::max_element(source.begin(), source.end());
-  static constexpr std::size_t first_target = target[0];
 
   /// How many target layers have links.
   static constexpr std::size_t stops = [] {

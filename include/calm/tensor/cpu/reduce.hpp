@@ -1,4 +1,4 @@
-/// \file  Host kernels that add rows up or add a row to all.
+/// \file  The host's sum over rows.
 #pragma once
 
 #include <algorithm>
@@ -9,18 +9,6 @@
 #include "calm/tensor/dtype.hpp"
 
 namespace calm::kernel {
-
-/// y[r, c] = x[r, c] + row[c]
-template <class T>
-void add_rows(Cpu, std::size_t rows, std::size_t cols, const T* x, const T* row, T* y) {
-  parallel_ranges(rows, (1 << 15) / std::max<std::size_t>(cols, 1) + 1, [=](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      for (std::size_t c = 0; c < cols; ++c) {
-        y[r * cols + c] = static_cast<T>(Accumulator<T>(x[r * cols + c]) + Accumulator<T>(row[c]));
-      }
-    }
-  });
-}
 
 /// sum[c] += Σ_r x[r, c], the rows in order (so the same bits with any number of threads)
 template <class T>
