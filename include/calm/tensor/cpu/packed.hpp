@@ -105,7 +105,7 @@ template <class T, std::size_t N, class X>
 void multiply_few_rows_packed(std::size_t rows, std::size_t in, const X* x, const std::array<PackedSide<T>, N>& sides) {
   std::size_t panels = 0;
   for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
-  parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [&](std::size_t begin, std::size_t end) {
+  parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [=](std::size_t begin, std::size_t end) {
     std::size_t first = 0;  // panel of the side
     for (const PackedSide<T>& s : sides) {
       const std::size_t last = first + panels_in(s.out);

@@ -97,7 +97,7 @@ template <class F>
 void parallel_ranges(std::size_t n, std::size_t grain, const F& f) {
   if (n == 0) return;
   const std::size_t parts = parts_of(n, grain);
-  detail::run_parts(parts, [&](std::size_t part) {
+  detail::run_parts(parts, [n, parts, f](std::size_t part) {
     const std::size_t begin = n * part / parts, end = n * (part + 1) / parts;
     if constexpr (std::is_invocable_v<const F&, std::size_t, std::size_t, std::size_t>)
       f(part, begin, end);

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace calm::kernel::detail {
@@ -33,6 +35,8 @@ class Team {
   void run(std::size_t parts, const F& f) noexcept {
     call_ = [](const void* g, std::size_t part) { (*static_cast<const F*>(g))(part); };
     f_ = &f, parts_ = parts;
+    if constexpr (std::is_trivially_copyable_v<F> && sizeof(F) <= sizeof(copy_))
+      f_ = std::memcpy(copy_, &f, sizeof(F));
     const std::uint32_t loop = loop_.load(std::memory_order_relaxed) + 1;
     loop_.store(loop, std::memory_order_release);
     Team* const self = std::exchange(led(), nullptr);
@@ -78,6 +82,7 @@ class Team {
   void (*call_)(const void*, std::size_t) = nullptr;
   const void* f_ = nullptr;
   std::size_t parts_ = 0, size_;
+  alignas(64) std::byte copy_[192];  // of f: where it stands on the leader's stack, it would come word by word
   alignas(64) std::atomic<std::uint32_t> done_{0};  // counts on: to reset it would take its line to the leader and back
 };
 
