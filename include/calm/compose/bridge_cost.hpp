@@ -43,6 +43,12 @@ struct BridgeCost {
   static constexpr double decoding_flops(double seen) {
     return 2.0 * static_cast<double>(folded_products) + 4.0 * static_cast<double>(wide) * seen;
   }
+  /// Of a token of a prompt; behind the anchor's last layer the prompt's last token alone has queries.
+  static constexpr double prefill_flops(bool last_layer, std::size_t length) {
+    if (!last_layer) return decoding_flops(nn::mean_keys(length));
+    const double kept = 4.0 * static_cast<double>(augment * keys);
+    return kept + (decoding_flops(nn::last_keys(length)) - kept) / static_cast<double>(length);
+  }
 
   /// The sum of f(elements) over the parameters.
   template <class F>

@@ -143,7 +143,7 @@ class Composition : public detail::Branches<B...> {
   /// The anchor's last block's output, bridges applied.   tokens: [Batch, Time] -> [Batch, Time, Hidden<Anchor>]
   auto states(const Tokens& tokens, const Layout& layout) const {
     auto passes = passes_of([&](auto, const auto& branch) { return branch.pass(tokens, layout); });
-    return walk(anchor.embed(tokens, layout), 0, layout, nullptr, passes);
+    return walk(anchor.embed(tokens, layout), 0, over(layout), passes);
   }
 
   /// `states`, for somebody who looks: `observer_of(i)`, for branch i (a constant), is told what each of its links adds
@@ -153,7 +153,7 @@ class Composition : public detail::Branches<B...> {
     auto passes = passes_of([&](auto i, const auto& branch) {
       return branch.observed_pass(tokens, layout, observer_of(i));
     });
-    return walk(anchor.embed(tokens, layout), 0, layout, nullptr, passes);
+    return walk(anchor.embed(tokens, layout), 0, over(layout), passes);
   }
 
   /// tokens: [Batch, Time] -> [Batch, Time, Vocab]
@@ -176,7 +176,7 @@ class Composition : public detail::Branches<B...> {
   auto loss(const Features& features, const Layout& layout, const Tokens& targets) const {
     auto passes =
         passes_of([&](auto i, const auto& branch) { return branch.pass(std::get<i>(features.linked), layout); });
-    return anchor.head_loss(walk(features.anchor, stops::layers[0] + 1, layout, nullptr, passes), targets);
+    return anchor.head_loss(walk(features.anchor, stops::layers[0] + 1, over(layout), passes), targets);
   }
 
   /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges are folded as they stand now, and so read.
@@ -199,8 +199,18 @@ class Composition : public detail::Branches<B...> {
           return branch.pass(tokens, layout, std::get<i>(caches.augments));
         });
       });
-      const auto x = walk(anchor.embed(tokens, layout), 0, layout, &caches.anchor, passes);
-      return value(anchor.head(gather<Time>(value(x), last)));
+      const auto run = [&]<Operand X>(X x, std::size_t first, std::size_t end) {
+        if (first == end || end < Anchor::depth) {
+          auto h = anchor.run(std::move(x), first, end, layout, &caches.anchor);
+          if (first < end) join_beside(device{}, end - 1);  // what links behind this block read of augments' caches
+          return h;
+        }
+        auto h = anchor.run_to(last, std::move(x), first, layout, caches.anchor);
+        join_beside(device{});
+        if (layout.time() > 1) std::apply([&](auto&... p) { ((p.seen = nn::only_at(p.seen, last)), ...); }, passes);
+        return h;
+      };
+      return anchor.next_head(walk(anchor.embed(tokens, layout), 0, run, passes));
     });
   }
 
@@ -240,22 +250,27 @@ class Composition : public detail::Branches<B...> {
     }(std::index_sequence_for<B...>{});
   }
 
-  /// The anchor from `next`, the first block that has not run, to its last. Between stops, blocks run in a loop over
-  /// one type; only the layers with links are steps at compile time, and at the first the state becomes a variable.
-  template <Operand X, class Passes>
-  auto walk(X first, std::size_t next, const Layout& layout, typename Anchor::Caches* caches, Passes& passes) const {
+  /// Runs the anchor's blocks [first, end) over whole texts.
+  auto over(const Layout& layout) const {
+    return [this, &layout]<Operand X>(X x, std::size_t first, std::size_t end) {
+      return anchor.run(std::move(x), first, end, layout);
+    };
+  }
+
+  /// The anchor from `next`, the first block that has not run, to its last, where run(x, first, end) runs blocks.
+  /// Between stops, blocks run in a loop over one type; only the layers with links are steps at compile time, and at
+  /// the first the state becomes a variable.
+  template <Operand X, class Run, class Passes>
+  auto walk(X first, std::size_t next, const Run& run, Passes& passes) const {
     auto x = boost::hana::fold_left(stop_indices, std::move(first), [&](auto&& state, auto s) {
       constexpr std::size_t layer = stops::layers[decltype(s)::value];
-      auto h = anchor.run(std::move(state), next, layer + 1, layout, caches);
+      auto h = run(std::move(state), next, layer + 1);
       next = layer + 1;
-      // What decoding reads into the augments' caches, as far as these links read it.
-      if (caches) join_beside(device{}, layer);
-      if (caches && layer == stops::layers.back()) join_beside(device{});
       auto joint = Join::template apply<layer>(h, joined, passes);
       std::apply([&](auto&... pass) { (pass.passed(layer, joint), ...); }, passes);
       return joint;
     });
-    return anchor.run(std::move(x), next, Anchor::depth, layout, caches);
+    return run(std::move(x), next, Anchor::depth);
   }
 };
 

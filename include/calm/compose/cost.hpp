@@ -94,16 +94,18 @@ constexpr void count_flops(Plan& plan) {
   plan.training_flops = nn::forward_flops<Anchor>(0, layers, n) + nn::backward_flops<Anchor>(first + 1, layers, n) +
                         2 * nn::head_flops<Anchor>();
   if (plan.checkpoint_every > 0) plan.training_flops += nn::forward_flops<Anchor>(first + 1, layers, n);
-  plan.prefill_flops =
-      nn::forward_flops<Anchor>(0, layers, n) + nn::head_flops<Anchor>() / static_cast<double>(n);
+  plan.prefill_flops = nn::prefill_flops<Anchor>(n) + nn::head_flops<Anchor>() / static_cast<double>(n);
   plan.decoding_flops = nn::forward_flops<Anchor>(0, layers, n, true) + nn::head_flops<Anchor>();
   over_branches<Model>([&]<class B, class Bridge>(std::type_identity<B>, std::type_identity<Bridge>) {
     constexpr std::size_t depth = B::augment_type::depth;
     const double augment = nn::forward_flops<typename B::augment_spec>(0, depth, n), seen = nn::mean_keys(n);
     constexpr auto links = static_cast<double>(B::links);
     plan.training_flops += augment;
-    for (const std::size_t layer : B::map::target) plan.training_flops += Bridge::training_flops(layer == first, seen);
-    plan.prefill_flops += augment + links * Bridge::decoding_flops(seen);
+    plan.prefill_flops += augment;
+    for (const std::size_t layer : B::map::target) {
+      plan.training_flops += Bridge::training_flops(layer == first, seen);
+      plan.prefill_flops += Bridge::prefill_flops(layer + 1 == layers, n);
+    }
     plan.decoding_flops += nn::forward_flops<typename B::augment_spec>(0, depth, n, true) +
                            links * Bridge::decoding_flops(nn::last_keys(n));
   });

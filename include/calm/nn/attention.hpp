@@ -59,10 +59,9 @@ struct SelfAttention {
     const auto [q, k, v] = std::apply(
         [&](const auto& queries, const auto& keys, const auto& values) {
           return std::tuple{rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(queries), q_norm), turned),
-                            rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(keys), k_norm), turned),
-                            split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)};
+                            turned_keys(keys, turned), split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)};
         },
-        projected(x));
+        projected(x, q_proj, k_proj, v_proj));
     if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
     if constexpr (is_var<decltype(k)>) {
@@ -72,6 +71,13 @@ struct SelfAttention {
     } else {
       return output(calm::attention(q, cache->keys(), cache->values(), layout.keys, options));
     }
+  }
+
+  /// Puts the keys and values of x into the cache, and computes nothing else.
+  template <Operand X>
+  void remember(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache& cache) const {
+    const auto [keys, values] = projected(x, k_proj, v_proj);
+    cache.put(value(turned_keys(keys, turned)), value(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)), layout);
   }
 
   void visit(auto&& v) {
@@ -89,12 +95,16 @@ struct SelfAttention {
   static constexpr AttentionOptions<Heads<S>::extent, RoundedBy<Mode>> options{
       .scale = S::config.query_scale, .softcap = S::config.attention_softcap};
 
-  template <class X>
-  auto projected(const X& x) const {
-    if constexpr (std::is_same_v<Device, Cpu> && PackedMatrix<decltype(q_proj.weight())> && !bias)
-      return linear(x, q_proj.weight(), k_proj.weight(), v_proj.weight());
+  template <class X, class... Projection>
+  static auto projected(const X& x, const Projection&... by) {
+    if constexpr (std::is_same_v<Device, Cpu> && (PackedMatrix<decltype(by.weight())> && ...) && !bias)
+      return linear(x, by.weight()...);
     else
-      return std::tuple{q_proj(x), k_proj(x), v_proj(x)};
+      return std::tuple{by(x)...};
+  }
+  template <class K>
+  auto turned_keys(const K& keys, const Rotations& turned) const {
+    return rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(keys), k_norm), turned);
   }
   template <class X, class N>
   static auto normalised(const X& x, const N& norm) {

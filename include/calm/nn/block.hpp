@@ -44,6 +44,13 @@ struct Block {
     }
   }
 
+  /// Puts the keys and values of x into the cache, and computes nothing else.
+  template <Operand X>
+  void remember(const X& x, const Layout<Device>& layout, const typename Attention::Rotations& turned,
+                Cache& cache) const {
+    self_attn.remember(input_layernorm(x, S::config.norm_eps), layout, turned, cache);
+  }
+
   void visit(auto&& v) {
     v("input_layernorm", input_layernorm);
     v("self_attn", self_attn);

@@ -178,6 +178,16 @@ constexpr double backward_flops(std::size_t first, std::size_t last, std::size_t
   }
   return sum;
 }
+/// The same of a prompt of `length` tokens that is read into caches: its last token alone passes the last block, for
+/// which that makes keys and values of the others, and once more of this one.
+template <Spec S>
+constexpr double prefill_flops(std::size_t length) {
+  constexpr std::size_t layers = S::config.layers;
+  if (length == 1) return forward_flops<S>(0, layers, 1);
+  const double keys = 4.0 * static_cast<double>(S::config.hidden * Keys<S>::extent);
+  return forward_flops<S>(0, layers - 1, length) + keys +
+         forward_flops<S>(layers - 1, layers, length, true) / static_cast<double>(length);
+}
 /// FLOPs of one token's logits.
 template <Spec S>
 constexpr double head_flops() {

@@ -190,4 +190,25 @@ Layout<Device> windowed(const Layout<Device>& layout, std::size_t window) {
   return l;
 }
 
+/// What stands at token `last[b]` of each text; undefined if `all` is.   all: [Batch, Time] -> [Batch, 1]
+template <class Device>
+Tensor<Index, Device, Batch, Time> only_at(const Tensor<Index, Device, Batch, Time>& all,
+                                           const Tensor<Index, Device, Batch>& last) {
+  if (!all.defined()) return {};
+  Tensor<Index, Device, Batch, Time> one(Shape<Batch, Time>(last.size(), 1));
+  Index* const to = one.mutable_data();
+  for (std::size_t b = 0; b < last.size(); ++b) to[b] = all[b * all.extent(1) + static_cast<std::size_t>(last[b])];
+  return one;
+}
+template <class Device>
+KeyIntervals<Device> only_at(const KeyIntervals<Device>& k, const Tensor<Index, Device, Batch>& last) {
+  return {only_at(k.end, last), only_at(k.begin, last), only_at(k.center, last), only_at(k.hole_begin, last),
+          only_at(k.hole_end, last)};
+}
+/// The layout of these tokens alone. Their keys stay where they are.
+template <class Device>
+Layout<Device> only_at(const Layout<Device>& l, const Tensor<Index, Device, Batch>& last) {
+  return {only_at(l.position, last), only_at(l.keys, last), only_at(l.prompt, last), l.local};
+}
+
 }  // namespace calm::nn

@@ -16,6 +16,7 @@
 #include "calm/tensor/ops/gather.hpp"
 #include "calm/tensor/ops/packed_cross_entropy.hpp"
 #include "calm/tensor/ops/packed_embedding.hpp"
+#include "calm/tensor/ops/reshape.hpp"
 #include "calm/tensor/ops/squash.hpp"
 
 namespace calm::nn {
@@ -92,6 +93,22 @@ struct Trunk {
     } else {
       return run_blocks(std::move(x), first, last, layout, caches);
     }
+  }
+
+  /// Runs blocks [first, Depth), where only token `last[b]` of each text is asked for: of the others the last block
+  /// makes keys and values alone.   x: [Batch, Time, Hidden] -> [Batch, 1, Hidden]
+  template <Operand X>
+  auto run_to(const Tensor<Index, Device, Batch>& last, X x, std::size_t first, const Layout<Device>& layout,
+              Caches& caches) const {
+    if (layout.time() == 1) return run(std::move(x), first, Depth, layout, &caches);
+    constexpr std::size_t top = Depth - 1;
+    const auto y = run(std::move(x), first, top, layout, &caches);
+    Layout<Device> keys = layout;
+    keys.local = S::config.is_local(top);  // says how they are turned
+    layers[top].remember(y, keys, Layer::Attention::rotations(keys), caches[top]);
+    const auto one = calm::detail::same_elements<ValueOf<decltype(y)>>(gather<Time>(y, last),
+                                                                       Shape<Batch, Time, Hidden<S>>(last.size(), 1));
+    return run(one, top, Depth, only_at(layout, last), &caches);
   }
 
   /// Empty caches for `batch` texts of up to `capacity` tokens.
@@ -190,10 +207,16 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   [[no_unique_address]] KeepIf<!tied, Head> lm_head;
 
   /// The last block's output.   tokens: [Batch, Time] -> [Batch, Time, Hidden]
-  auto states(const Tokens<Device>& tokens, const Layout<Device>& layout, Caches* caches = nullptr) const {
-    return this->run(this->embed(tokens, layout), 0, S::config.layers, layout, caches);
+  auto states(const Tokens<Device>& tokens, const Layout<Device>& layout) const {
+    return this->run(this->embed(tokens, layout), 0, S::config.layers, layout);
   }
 
+  /// x: [Batch, 1, Hidden] of the last block -> logits [Batch, Vocab]
+  template <Operand X>
+  auto next_head(const X& x) const {
+    using Rows = Tensor<T, Device, Batch, Hidden<S>>;
+    return value(head(calm::detail::same_elements<Rows>(value(x), Shape<Batch, Hidden<S>>(value(x).extent(0)))));
+  }
   /// x: [Batch, Time, Hidden] of the last block -> logits [Batch, Time, Vocab]
   template <Operand X>
   auto head(const X& x) const {
@@ -220,8 +243,9 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   /// Reads `tokens` behind what the caches hold and returns the logits at token `last[b]` of each text, [Batch, Vocab].
   Tensor<T, Device, Batch, Vocab<S>> next_logits(const Tokens<Device>& tokens, const Layout<Device>& layout,
                                                  const Tensor<Index, Device, Batch>& last, Caches& caches) const {
-    return kernel::with_team(
-        Device{}, [&] { return value(head(gather<Time>(value(states(tokens, layout, &caches)), last))); });
+    return kernel::with_team(Device{}, [&] {
+      return next_head(this->run_to(last, this->embed(tokens, layout), 0, layout, caches));
+    });
   }
 
   void visit(auto&& v) {
