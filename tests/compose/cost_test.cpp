@@ -142,7 +142,7 @@ constexpr std::size_t batch = 4, length = 96;
 
 /// How far a peak may be from the plan: the blocks and panels of products, which no plan counts, are for each thread as
 /// large as some of these matrices.
-double kernels_room() { return 0.1 + 0.08 * static_cast<double>(kernel::threads()); }
+double kernels_room() { return 0.13 + 0.08 * static_cast<double>(kernel::threads()); }
 
 std::size_t live() { return CpuPool::instance().use().live; }
 std::size_t peak() { return CpuPool::instance().use().peak; }

@@ -119,7 +119,7 @@ struct BlockCost {
   static constexpr std::size_t forward(std::size_t tokens) {
     const calm::detail::TensorBytes of{tokens, element};
     const std::size_t attention = 3 * of(hidden) + 2 * of(queries) + 2 * of(keys);
-    const std::size_t mlp = 4 * of(hidden) + (whole_mlp ? mlp_work(tokens, 2, 1) : (gated ? 3 : 2) * of(inner));
+    const std::size_t mlp = 4 * of(hidden) + (whole_mlp ? mlp_work(tokens, 0, 1) : (gated ? 3 : 2) * of(inner));
     return std::max(attention, mlp) + (c.bias ? of(hidden) : 0) + widened_bytes<T>(tokens, hidden, inner);
   }
   /// What the backward pass has beyond all that was kept, where this is the last block: the gradients of the MLP; or
@@ -128,8 +128,8 @@ struct BlockCost {
     const calm::detail::TensorBytes of{tokens, element}, inside{tokens, sizeof(Kept)};
     const std::size_t freed = of(hidden) + (whole_mlp ? 2 * inside(inner) : (gated ? 2 : 1) * of(inner));
     const std::size_t attention = 2 * of(queries) + 2 * of(keys);
-    return std::max(whole_mlp ? of(hidden) + mlp_work(tokens, 1, 2) : (gated ? 3 : 2) * of(inner),
-                    attention > freed ? attention - freed : 0) +
+    const std::size_t mlp = of(hidden) + mlp_work(tokens, 1, sizeof(Kept) < wide ? 2 : 1);
+    return std::max(whole_mlp ? mlp : (gated ? 3 : 2) * of(inner), attention > freed ? attention - freed : 0) +
            widened_bytes<T>(tokens, hidden, inner);
   }
 
@@ -137,7 +137,7 @@ struct BlockCost {
   /// What the packed MLP works in, so many arrays of sums and of what products read (tensor/cpu/packed_mlp.hpp).
   static constexpr std::size_t mlp_work(std::size_t tokens, std::size_t sums, std::size_t read) {
     const std::size_t numbers = std::min(tokens, kernel::detail::mlp_rows) * inner;
-    return pooled_bytes(sums * numbers * wide) + pooled_bytes(sizeof(Kept) < wide ? read * numbers * sizeof(Kept) : 0);
+    return pooled_bytes(sums * numbers * wide) + pooled_bytes(read * numbers * sizeof(Kept));
   }
 };
 

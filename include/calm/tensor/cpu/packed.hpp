@@ -131,12 +131,52 @@ void multiply_packed(Cpu, std::size_t rows, std::size_t out, std::size_t in, con
                   detail::PackedPanels<T>{packed, in}, add, y, out);
 }
 
-/// `multiply_packed` for each of several weights, to the bit.
+namespace detail {
+
+/// What one thread makes of several products of the same x: rows, and panels counted through all sides. `block`: memory
+/// for rows of x, which are packed once for all.
 template <class T, std::size_t N, class X>
-void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
+void sides_part(PanelProduct<WordOf<T>, Accumulator<T>> multiply, Span rows, Span panels, std::size_t in, const X* x,
+                const std::array<PackedSide<T>, N>& sides, WordOf<T>* block) {
+  constexpr std::size_t most = block_depth<WordOf<T>>;
+  const std::size_t depth = words_in<T>(in), step = equal_depth(depth, most);
+  const std::size_t block_rows = equal_rows(rows.end - rows.begin, left_rows(step, most));
+  for (std::size_t i = rows.begin; i < rows.end; i += block_rows) {
+    const std::size_t there = std::min(block_rows, rows.end - i);
+    for (std::size_t k = 0; k < depth; k += step) {
+      LeftRows<T, X>{x, in, in}(i, there, k, std::min(step, depth - k), block);
+      std::size_t first = 0;  // panel of the side
+      for (const PackedSide<T>& s : sides) {
+        const std::size_t last = first + panels_in(s.out);
+        if (panels.begin < last && panels.end > first) {
+          const Span cols{(std::max(panels.begin, first) - first) * panel_width,
+                          std::min((std::min(panels.end, last) - first) * panel_width, s.out)};
+          block_columns(multiply, there, cols, k, depth, step, block, PackedPanels<T>{s.packed, in}, s.add,
+                        s.y + i * s.out, s.out, block);
+        }
+        first = last;
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+/// `multiply_packed` for each of several weights, to the bit, in one parallel loop.
+template <class T, std::size_t N, class X>
+void multiply_packed_each(Cpu, std::size_t rows, std::size_t in, const X* x,
                           const std::array<PackedSide<T>, N>& sides) {
-  if (detail::are_few(rows) && in > 0) return detail::multiply_few_rows_packed(rows, in, x, sides);
-  for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, s.add, s.y);
+  using Word = WordOf<T>;
+  if (rows == 0) return;
+  if (detail::are_few(rows)) return detail::multiply_few_rows_packed(rows, in, x, sides);
+  std::size_t panels = 0;
+  for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
+  const detail::Cut<Word, detail::PackedPanels<T>> cut(rows, panels * panel_width, words_in<T>(in));
+  const Storage<Cpu> memory(cut.parts * cut.words * sizeof(Word));
+  const auto multiply = fastest_product<Word>();
+  cut.each_part(rows, panels, [&](std::size_t part, const detail::Span& r, const detail::Span& p) {
+    detail::sides_part(multiply, r, p, in, x, sides, static_cast<Word*>(memory.data()) + part * cut.words);
+  });
 }
 
 /// dx = dy · W (+ dx if `add`).   dy: [rows, out], W: [out, in] packed in T, dx: [rows, in]
