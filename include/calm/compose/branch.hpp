@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "calm/compose/kept_folds.hpp"
 #include "calm/compose/pass.hpp"
 #include "calm/compose/with.hpp"
 #include "calm/tensor/var.hpp"
@@ -127,16 +128,19 @@ struct Branch {
 
   /// Empty caches for `batch` texts of up to `capacity` tokens; the bridges are folded as they stand now, and so read.
   Caches make_caches(std::size_t batch, std::size_t capacity) const {
-    Caches caches{augment_type::make_caches(batch, capacity), {}, {}};
-    for (std::size_t i = 0; i < links; ++i) {
-      caches.bridges[i] = typename Keeping::Cache(batch, capacity);
-      caches.folded[i] = Keeping::fold(bridges[i]);
-    }
+    Caches caches{augment_type::make_caches(batch, capacity), {}, folds()};
+    for (auto& cache : caches.bridges) cache = typename Keeping::Cache(batch, capacity);
     return caches;
   }
 
   /// The bridges alone: what training changes and a bridge file holds.
   void visit(auto&& v) { v("bridges", bridges); }
+
+ protected:
+  auto folds() const { return folds_.of(bridges); }
+
+ private:
+  mutable detail::KeptFolds<Keeping, links> folds_;
 };
 
 }  // namespace calm

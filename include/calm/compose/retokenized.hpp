@@ -235,9 +235,7 @@ struct Branch<Anchor, Retokenized<Augment, Map, Options>> : Branch<Anchor, With<
 
   /// `capacity` counts the anchor's tokens.
   Caches make_caches(std::size_t batch, std::size_t capacity) const {
-    Caches caches{detail::FollowedTexts<Branch>(batch, capacity), {}};
-    for (std::size_t i = 0; i < Base::links; ++i) caches.folded[i] = Base::Keeping::fold(this->bridges[i]);
-    return caches;
+    return {detail::FollowedTexts<Branch>(batch, capacity), this->folds()};
   }
 
  private:

@@ -219,11 +219,8 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
   }
 
   Caches make_caches(std::size_t batch, std::size_t capacity) const {
-    Caches caches{Base::make_caches(batch, capacity), {}, {}};
-    for (std::size_t k = 0; k < backs; ++k) {
-      caches.back[k] = typename BackKeeping::Cache(batch, capacity);
-      caches.back_folded[k] = BackKeeping::fold(back[k]);
-    }
+    Caches caches{Base::make_caches(batch, capacity), {}, back_folds_.of(back)};
+    for (auto& cache : caches.back) cache = typename BackKeeping::Cache(batch, capacity);
     return caches;
   }
 
@@ -231,6 +228,9 @@ struct Branch<Anchor, TwoWay<Augment, Map, BackMap, Options, BackOptions>>
     Base::visit(v);
     v("back", back);
   }
+
+ private:
+  mutable detail::KeptFolds<BackKeeping, backs> back_folds_;
 };
 
 }  // namespace calm

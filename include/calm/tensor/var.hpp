@@ -1,6 +1,8 @@
 /// \file  Values with and without a gradient, and the parameters that modules hold.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -168,6 +170,16 @@ class FrozenParameter {
   T value_;
 };
 
+namespace detail {
+
+/// Another number each time.
+inline std::uint64_t next_stamp() {
+  static constinit std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace detail
+
 /// A parameter that training changes: an operand of type `Var`.
 template <class T>
 class TrainableParameter {
@@ -189,8 +201,21 @@ class TrainableParameter {
   }
 
   const T& value() const { return value_; }
-  T& mutable_value() { return value_; }
-  void assign(T value) { value_ = std::move(value); }
+  /// To be written, now or whenever the caller likes: from here on nobody knows when the values change.
+  T& mutable_value() {
+    stamp_ = 0;
+    return value_;
+  }
+  void assign(T value) {
+    value_ = std::move(value);
+    changed();
+  }
+  /// To be called by who writes the values otherwise.
+  void changed() {
+    if (stamp_ != 0) stamp_ = detail::next_stamp();
+  }
+  /// Parameters with equal stamps have equal values, today as ever; 0: not known.
+  std::uint64_t stamp() const { return stamp_; }
 
   /// The accumulated gradient, or null where none has arrived (it is zero).
   const typename T::value_type* gradient() const { return gradient_.template data<typename T::value_type>(); }
@@ -199,6 +224,7 @@ class TrainableParameter {
 
  private:
   T value_;
+  std::uint64_t stamp_ = detail::next_stamp();
   mutable GradientBuffer<device> gradient_;
   mutable std::uint64_t epoch_ = 0;
   mutable Slot slot_ = 0;

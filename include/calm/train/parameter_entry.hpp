@@ -58,7 +58,9 @@ template <template <class> class P, class T, class Device, class... Axes>
 struct ParameterTypeOf<P<Tensor<T, Device, Axes...>>> {
   using X = Tensor<T, Device, Axes...>;
   static ParameterType::Memory memory(void* parameter) {
-    const X& x = static_cast<P<X>*>(parameter)->value();
+    P<X>& p = *static_cast<P<X>*>(parameter);
+    const X& x = p.value();
+    p.changed();  // as far as anybody knows: who asks may write
     return {&x.storage(), const_cast<T*>(x.data()), x.size()};
   }
   static void assign(void* parameter, Storage<Cpu> storage) {
