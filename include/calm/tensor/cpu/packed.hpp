@@ -164,10 +164,13 @@ void sides_part(PanelProduct<WordOf<T>, Accumulator<T>> multiply, Span rows, Spa
 
 /// `multiply_packed` for each of several weights, to the bit, in one parallel loop.
 template <class T, std::size_t N, class X>
-void multiply_packed_each(Cpu, std::size_t rows, std::size_t in, const X* x,
+void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
                           const std::array<PackedSide<T>, N>& sides) {
   using Word = WordOf<T>;
-  if (rows == 0) return;
+  if (rows == 0 || in == 0) {
+    for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, s.add, s.y);
+    return;
+  }
   if (detail::are_few(rows)) return detail::multiply_few_rows_packed(rows, in, x, sides);
   std::size_t panels = 0;
   for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
