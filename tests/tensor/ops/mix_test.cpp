@@ -22,7 +22,7 @@ static_assert(!Mixable<X, 3, Doubles<Time, Three>>, "weights are one axis");
 
 // Frozen states are kept for the weights' gradient alone.
 using NodeOfX = calm::detail::MixNode<X, 3, W, true, false>;
-static_assert(sizeof(NodeOfX) == (most_operands * sizeof(Slot)) + 3 * sizeof(double) + sizeof(std::size_t));
+static_assert(sizeof(NodeOfX) == (most_operands * sizeof(Slot)) + sizeof(Storage<Cpu>) + sizeof(std::size_t));
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "calm/tensor/cpu/elementwise.hpp"
 #include "calm/tensor/cpu/many.hpp"
 #include "calm/tensor/cpu/memory.hpp"
 #include "calm/tensor/cpu/softmax.hpp"
@@ -33,6 +34,12 @@ void mix(Cpu, std::size_t n, std::size_t size, const T* const* x, const Accumula
       for (std::size_t c = 0; c < width; ++c) z[i + c] = static_cast<T>(total[c]);
     }
   });
+}
+
+/// dx[j][i] += p[j] · dz[i]
+template <class T>
+void mix_backward(Cpu device, std::size_t n, std::size_t size, const Accumulator<T>* p, const T* dz, T* const* dx) {
+  for (std::size_t j = 0; j < n; ++j) axpy(device, size, p[j], dz, dx[j]);
 }
 
 /// dw[j] += p[j] · (g[j] - Σ_k p[k] · g[k]), g[j] = Σ_i dz[i] · x[j][i], in order (so the same bits with any number of

@@ -142,11 +142,13 @@ template <class T>
 void draw_rows(Cuda, std::size_t rows, std::size_t cols, const T* x, const Index* best, const Draw* draws,
                Drawn* drawn);
 
-// Several arrays at once. The lists of pointers, and the weights of a mix, are the host's; reading the latter waits.
+// Several arrays at once. The lists of pointers are the host's.
 template <class T>
 void mix_weights(Cuda, std::size_t n, const T* w, Accumulator<T>* p);
 template <class T>
 void mix(Cuda, std::size_t n, std::size_t size, const T* const* x, const Accumulator<T>* p, T* z);
+template <class T>
+void mix_backward(Cuda, std::size_t n, std::size_t size, const Accumulator<T>* p, const T* dz, T* const* dx);
 template <class T>
 void mix_weights_backward(Cuda, std::size_t n, std::size_t size, const T* const* x, const Accumulator<T>* p,
                           const T* dz, T* dw);

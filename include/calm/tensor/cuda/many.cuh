@@ -17,15 +17,40 @@ struct Arrays {
   Arrays(std::size_t count, const Pointer* list) : n(count), at{} { std::copy_n(list, count, at); }
 };
 
+/// p = softmax(w), by one thread: they are few
+template <class T>
+struct MixShares {
+  std::size_t n;
+  const T* w;
+  Accumulator<T>* p;
+  CALM_KERNEL void operator()(std::size_t) const {
+    using A = Accumulator<T>;
+    A most = wide(w[0]), sum = 0;
+    for (std::size_t j = 1; j < n; ++j) most = wide(w[j]) > most ? wide(w[j]) : most;
+    for (std::size_t j = 0; j < n; ++j) sum += p[j] = std::exp(wide(w[j]) - most);
+    for (std::size_t j = 0; j < n; ++j) p[j] /= sum;
+  }
+};
+
 template <class T>
 struct Mix {
   Arrays<const T*> x;
-  Accumulator<T> p[kernel::most_arrays];
+  const Accumulator<T>* p;
   T* z;
   CALM_KERNEL void operator()(std::size_t i) const {
     Accumulator<T> total = 0;
     for (std::size_t j = 0; j < x.n; ++j) total += p[j] * wide(x.at[j][i]);
     z[i] = narrow<T>(total);
+  }
+};
+
+template <class T>
+struct MixBackward {
+  Arrays<T*> dx;
+  const Accumulator<T>* p;
+  const T* dz;
+  CALM_KERNEL void operator()(std::size_t i) const {
+    for (std::size_t j = 0; j < dx.n; ++j) dx.at[j][i] = narrow<T>(wide(dx.at[j][i]) + p[j] * wide(dz[i]));
   }
 };
 
@@ -53,8 +78,7 @@ struct MixDots {
 template <class T>
 struct MixWeights {
   std::size_t n, parts;
-  Accumulator<T> p[kernel::most_arrays];
-  const Accumulator<T>* dot;
+  const Accumulator<T>*p, *dot;
   T* dw;
   CALM_KERNEL Accumulator<T> sum(std::size_t j) const {
     Accumulator<T> total = 0;
@@ -153,20 +177,16 @@ struct ShareBackward {
 namespace calm::kernel {
 
 template <class T>
-void mix_weights(Cuda device, std::size_t n, const T* w, Accumulator<T>* p) {
-  using A = Accumulator<T>;
-  T stored[most_arrays];
-  copy_to_host(device, n * sizeof(T), w, stored);
-  A most = A(stored[0]), sum = 0;
-  for (std::size_t j = 1; j < n; ++j) most = std::max(most, A(stored[j]));
-  for (std::size_t j = 0; j < n; ++j) sum += p[j] = std::exp(A(stored[j]) - most);
-  for (std::size_t j = 0; j < n; ++j) p[j] /= sum;
+void mix_weights(Cuda, std::size_t n, const T* w, Accumulator<T>* p) {
+  cuda::each("mix_weights", 1, cuda::MixShares<T>{n, w, p});
 }
 template <class T>
 void mix(Cuda, std::size_t n, std::size_t size, const T* const* x, const Accumulator<T>* p, T* z) {
-  cuda::Mix<T> run{{n, x}, {}, z};
-  std::copy_n(p, n, run.p);
-  cuda::each("mix", size, run);
+  cuda::each("mix", size, cuda::Mix<T>{{n, x}, p, z});
+}
+template <class T>
+void mix_backward(Cuda, std::size_t n, std::size_t size, const Accumulator<T>* p, const T* dz, T* const* dx) {
+  cuda::each("mix_backward", size, cuda::MixBackward<T>{{n, dx}, p, dz});
 }
 template <class T>
 void mix_weights_backward(Cuda, std::size_t n, std::size_t size, const T* const* x, const Accumulator<T>* p,
@@ -175,9 +195,7 @@ void mix_weights_backward(Cuda, std::size_t n, std::size_t size, const T* const*
   const cuda::Scratch<Accumulator<T>> dots(n * parts);
   cuda::teams("mix_weights_backward", n * parts, cuda::mix_part,
               cuda::MixDots<T>{{n, x}, size, parts, dz, dots.data()});
-  cuda::MixWeights<T> run{n, parts, {}, dots.data(), dw};
-  std::copy_n(p, n, run.p);
-  cuda::each("mix_weights_backward", n, run);
+  cuda::each("mix_weights_backward", n, cuda::MixWeights<T>{n, parts, p, dots.data(), dw});
 }
 template <class T>
 void symmetric_sum(Cuda, std::size_t n, std::size_t size, const T* const* x, T* y) {
@@ -196,6 +214,7 @@ void share_backward(Cuda, const Rivals<T>& r, std::size_t i, const T* dy, T* con
 #define CALM_MANY(T)                                                                                                  \
   template void mix_weights<T>(Cuda, std::size_t, const T*, Accumulator<T>*);                                         \
   template void mix<T>(Cuda, std::size_t, std::size_t, const T* const*, const Accumulator<T>*, T*);                   \
+  template void mix_backward<T>(Cuda, std::size_t, std::size_t, const Accumulator<T>*, const T*, T* const*);          \
   template void mix_weights_backward<T>(Cuda, std::size_t, std::size_t, const T* const*, const Accumulator<T>*,       \
                                         const T*, T*);                                                                \
   template void symmetric_sum<T>(Cuda, std::size_t, std::size_t, const T* const*, T*);                                \

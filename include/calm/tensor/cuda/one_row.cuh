@@ -12,7 +12,7 @@ namespace calm::cuda {
 template <std::size_t N, std::size_t Loads, class T, class R>
 struct OneRow {
   using A = Accumulator<T>;
-  static constexpr int teams_per_processor = 12;
+  static constexpr int teams_per_processor = 8;
   static constexpr std::size_t shared_bytes = 0;
 
   std::size_t n, k, stride;

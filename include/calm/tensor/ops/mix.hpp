@@ -8,7 +8,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "calm/tensor/cpu/elementwise.hpp"
 #include "calm/tensor/cpu/mix.hpp"
 #include "calm/tensor/ops/check.hpp"
 #include "calm/tensor/ops/many.hpp"
@@ -26,19 +25,20 @@ struct MixNode {
   [[no_unique_address]] KeepIf<NeedW, std::array<X, N>, 0> states;
   [[no_unique_address]] KeepIf<NeedX, std::array<Slot, most_operands>, 1> x_slots;
   [[no_unique_address]] KeepIf<NeedW, Slot, 2> w_slot;
-  std::array<Accumulator<T>, N> p;
+  Storage<Device> p;
   std::size_t size;
 
   void backward(Tape<Device>& tape, Slot out) {
     const T* dz = tape.template incoming<T>(out);
+    const auto* const shares = static_cast<const Accumulator<T>*>(p.data());
     if constexpr (NeedW) {
       const auto data = data_of(std::span<const X>(states));
-      kernel::mix_weights_backward(Device{}, N, size, data.data(), p.data(), dz, tape.template gradient<T>(w_slot));
+      kernel::mix_weights_backward(Device{}, N, size, data.data(), shares, dz, tape.template gradient<T>(w_slot));
     }
     if constexpr (NeedX) {
-      for (std::size_t j = 0; j < N; ++j) {
-        kernel::axpy(Device{}, size, p[j], dz, tape.template gradient<T>(x_slots[j]));
-      }
+      std::array<T*, N> dx;
+      for (std::size_t j = 0; j < N; ++j) dx[j] = tape.template gradient<T>(x_slots[j]);
+      kernel::mix_backward(Device{}, N, size, shares, dz, dx.data());
     }
   }
 };
@@ -66,11 +66,12 @@ auto mix(const std::array<X, N>& states, const W& weights) {
     using Device = typename In::device;
     const std::span<const X> list(states);
     detail::check_list("calm::mix", list);
-    std::array<Accumulator<T>, N> p;
-    kernel::mix_weights(Device{}, N, value(weights).data(), p.data());
+    const Storage<Device> p(N * sizeof(Accumulator<T>));
+    auto* const shares = static_cast<Accumulator<T>*>(p.data());
+    kernel::mix_weights(Device{}, N, value(weights).data(), shares);
     In z(value(states[0]).shape());
     const std::size_t size = z.size();
-    kernel::mix(Device{}, N, size, detail::data_of(list).data(), p.data(), z.mutable_data());
+    kernel::mix(Device{}, N, size, detail::data_of(list).data(), shares, z.mutable_data());
     if constexpr (is_var<X> || is_var<W>) {
       using Node = detail::MixNode<In, N, ValueOf<W>, is_var<X>, is_var<W>>;
       return record(detail::tape_of_all(list, weights), std::move(z), [&] {
