@@ -14,8 +14,10 @@
 #include "calm/compose/join_softmax.hpp"
 #include "calm/generate/generate.hpp"
 #include "calm/tensor/cuda/profile.hpp"
+#include "calm/train/adamw.hpp"
 #include "calm/train/batch.hpp"
 #include "calm/train/feature_cache.hpp"
+#include "calm/train/step_loss.hpp"
 #include "compose/models.hpp"
 #include "cuda/both.hpp"
 #include "io/temporary_folder.hpp"
@@ -45,12 +47,19 @@ struct WholePrompts {
   static constexpr BridgeConfig config{.mask = BridgeMask::prefix};
 };
 
+/// A link reads several of the augment's layers.
+struct Mixing {
+  static constexpr BridgeConfig config{.mix = 2};
+};
+
 template <class T, class Device>
 using Plain = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks>;
 template <class T, class Device>
 using Rich = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks, Everything>;
 template <class T, class Device>
 using Prefixed = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, SmallLinks, WholePrompts>;
+template <class T, class Device>
+using Mixed = Compose<AnchorOn<T, Device>, AugmentOn<T, Device>, LayerMap<Link<1, 1>>, Mixing>;
 template <class T, class Device>
 using Joint = Compose<AnchorOn<T, Device>, join::JointSoftmax, With<AugmentOn<T, Device>, SmallLinks, bridge::Paper>,
                     With<AnchorOn<T, Device>, LayerMap<Link<1, 1>>, bridge::Paper>>;
@@ -147,6 +156,26 @@ void check(std::size_t checkpoint_every = 0, double scale = 20) {
   }
 }
 
+/// A step of training, as `fit` takes it, waits for its loss and for the gradients' norm, when all else is launched.
+template <template <class, class> class Model>
+void check_waits() {
+  const auto model = make<Model<float, Cuda>>(seed());
+  train::AdamW optimizer(*model);
+  train::CollatedLoss loss;
+  Tape<Cuda> tape;
+  const auto examples = random_examples();
+  const auto train = [&] {
+    train::detail::accumulate_gradients(*model, tape, loss, std::span(examples), 1);
+    optimizer.clip_gradients(1, optimizer.gradient_norm().value);
+    optimizer.step(1e-3);
+    optimizer.zero_gradients();
+  };
+  train();
+  const auto before = cuda::waits();
+  train();
+  REQUIRE(cuda::waits() == before + 2);
+}
+
 /// Three texts of different lengths, greedily.
 template <template <class, class> class Model>
 void check_decoding() {
@@ -178,6 +207,17 @@ TEST_CASE("cuda model: settling puts the weights of gate and up together; a walk
 TEST_CASE("cuda model: a step of a composition, checkpointed") { check<Plain, double>(2); }
 TEST_CASE("cuda model: a step with all that a bridge can have") { check<Rich, double>(); }
 TEST_CASE("cuda model: a step of two augments in one softmax") { check<Joint, double>(); }
+
+TEST_CASE("cuda model: a step of links that mix layers") { check<Mixed, double>(); }
+
+TEST_CASE("cuda model: a step of training waits at its end alone") {
+  check_waits<Plain>();
+  check_waits<Rich>();
+  check_waits<Prefixed>();
+  check_waits<Mixed>();
+  check_waits<Joint>();
+  check_waits<PackedModels>();
+}
 
 TEST_CASE("cuda model: a step of packed models") {
   check<PackedModels, double>();

@@ -83,7 +83,7 @@ class Memory {
 };
 
 std::recursive_mutex mutex;
-std::uint64_t launch_count = 0;
+std::uint64_t launch_count = 0, wait_count = 0;
 
 Memory& memory() {
   static Memory* const m = new Memory;
@@ -220,8 +220,10 @@ void give_shared(void* block, std::size_t) noexcept { ::operator delete(block); 
 Use use() { return memory().use; }
 void reset_peak() { memory().use.peak = memory().use.live; }
 std::uint64_t launches() { return launch_count; }
+std::uint64_t waits() { return wait_count; }
 void synchronize() {
   require_running("the host waits");
+  ++wait_count;
   join_beside();
 }
 
@@ -326,8 +328,10 @@ namespace calm::kernel {
 
 void copy_from_host(Cuda, std::size_t bytes, const void* from, void* to) {
   cuda::require_running("a copy from the host");
-  cuda::launch("copy_from_host", [=] { std::memcpy(to, from, bytes); });
-  cuda::synchronize();
+  const auto* const begin = static_cast<const char*>(from);
+  cuda::launch("copy_from_host", [=, staged = std::vector<char>(begin, begin + bytes)] {
+    if (!staged.empty()) std::memcpy(to, staged.data(), staged.size());
+  });
 }
 void copy_to_host(Cuda, std::size_t bytes, const void* from, void* to) {
   cuda::require_running("a copy to the host");

@@ -104,7 +104,7 @@ struct Context {
   bool records = false;    ///< what is launched is kept for a graph
   cublasLtHandle_t blas = nullptr;
   SharedPool shared;
-  std::atomic<std::uint64_t> launches{0};
+  std::atomic<std::uint64_t> launches{0}, waits{0};
   std::atomic<std::size_t> live{0}, peak{0};
 
   static Context& get() {
@@ -229,9 +229,11 @@ void give_shared(void* memory, std::size_t bytes) noexcept {
 Use use() { return {Context::get().live.load(), Context::get().peak.load()}; }
 void reset_peak() { Context::get().peak = Context::get().live.load(); }
 std::uint64_t launches() { return Context::get().launches.load(); }
+std::uint64_t waits() { return Context::get().waits.load(); }
 void synchronize() {
   Context& context = Context::get();
   context.require_running("the host waits");
+  ++context.waits;
   if (context.side_runs) check(cudaStreamSynchronize(context.side), "cudaStreamSynchronize");
   check(cudaStreamSynchronize(context.main), "cudaStreamSynchronize");
 }

@@ -41,5 +41,7 @@ void reset_peak();
 std::uint64_t launches();
 /// Returns when all of them have run.
 void synchronize();
+/// How often the host has waited so, itself or to read what the device holds.
+std::uint64_t waits();
 
 }  // namespace calm::cuda
