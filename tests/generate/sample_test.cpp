@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <vector>
 
@@ -29,6 +30,20 @@ double chi_square(const std::array<float, N>& logits, double temperature, std::s
 }
 
 }  // namespace
+
+TEST_CASE("argmax finds the first of the largest wherever it stands") {
+  for (const std::size_t n : {std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{200}}) {
+    for (std::size_t at = 0; at < n; ++at) {
+      std::vector<float> x(n, -1.0f);
+      for (std::size_t i = at; i < n; i += 7) x[i] = 2;
+      CAPTURE(n, at);
+      CHECK(static_cast<std::size_t>(argmax(x.data(), n)) == at);
+    }
+  }
+  const float nan = std::numeric_limits<float>::quiet_NaN(), mixed[] = {-1, nan, 3, nan};
+  CHECK(argmax(mixed, 4) == 2);
+  CHECK(argmax(&mixed[1], 1) == 0);
+}
 
 TEST_CASE("of equal logits the first is the greatest") {
   const std::array<float, 5> logits{-2, 3, 1, 3, 3};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,7 +21,17 @@ namespace calm {
 /// The most likely token; of equals the first.
 template <class T>
 Index argmax(const T* logits, std::size_t vocab) {
-  const T* const best = std::find(logits, logits + vocab, kernel::detail::largest(vocab, logits));
+  const T top = kernel::detail::largest(vocab, logits);
+  // A search that may end at each number reads them one by one, so it begins in the right block.
+  constexpr std::size_t block = 64;
+  const T* from = logits;
+  const auto there = [top](const T* x) {
+    std::uint32_t n = 0;
+    for (std::size_t i = 0; i < block; ++i) n += x[i] == top ? 1 : 0;
+    return n > 0;
+  };
+  while (from + block <= logits + vocab && !there(from)) from += block;
+  const T* const best = std::find(from, logits + vocab, top);
   return best == logits + vocab ? 0 : static_cast<Index>(best - logits);  // none equals NaN, in front
 }
 

@@ -49,10 +49,10 @@ A sum_of(std::size_t n, const F& f) {
   return sums_of<A>(n, f)[0];
 }
 
-/// The largest of `n` > 0 numbers, in sixteen interleaved runs, so that it vectorises.
+/// The largest of `n` > 0 numbers, in 64 interleaved runs, so that it vectorises.
 template <class A>
 A largest(std::size_t n, const A* x) {
-  constexpr std::size_t lanes = 16;
+  constexpr std::size_t lanes = 64;
   A top[lanes];
   std::fill_n(top, lanes, x[0]);
   std::size_t i = 0;
