@@ -1,7 +1,6 @@
 /// \file  What was measured, for people and for programs.
 #pragma once
 
-#include <cstddef>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -1,7 +1,6 @@
 /// \file  Checkpoints of karpathy/llama2.c (version 0, float32) as Hugging Face directories.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>

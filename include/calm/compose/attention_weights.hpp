@@ -7,7 +7,6 @@
 #include <limits>
 #include <optional>
 #include <string>
-#include <type_traits>
 
 #include "calm/compose/link_place.hpp"
 #include "calm/compose/pass.hpp"

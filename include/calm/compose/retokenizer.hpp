@@ -9,8 +9,6 @@
 #include <cstddef>
 #include <memory>
 #include <span>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "calm/compose/bridge_config.hpp"

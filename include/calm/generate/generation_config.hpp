@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "calm/generate/options.hpp"
 #include "calm/io/hugging_face/json_fields.hpp"

@@ -1,12 +1,9 @@
 /// \file  Modules and files: the parameters of a module in a safetensors file, and the digest that names them.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 

@@ -1,8 +1,6 @@
 /// \file  The algorithms that were chosen for a GPU's products, kept on disk so that the next run need not time them.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>

@@ -18,7 +18,6 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "calm/io/file.hpp"
 #include "calm/io/sha256.hpp"

@@ -5,7 +5,6 @@
 #include <concepts>
 #include <cstddef>
 #include <tuple>
-#include <type_traits>
 
 namespace calm {
 

@@ -1,7 +1,6 @@
 /// \file  Tensors as matrices of Eigen's and back, for programs that use Eigen; calm.hpp does not bring it.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <type_traits>
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
 #include "calm/tensor/cpu/packed.hpp"
 #include "calm/tensor/cuda/packed.hpp"

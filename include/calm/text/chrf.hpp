@@ -5,7 +5,6 @@
 /// their F-score is taken last.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
-#include <vector>
 
 #include "calm/train/adamw.hpp"
 #include "calm/train/non_finite.hpp"

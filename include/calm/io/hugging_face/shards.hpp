@@ -4,11 +4,9 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "calm/io/json_file.hpp"
 #include "calm/io/safetensors.hpp"

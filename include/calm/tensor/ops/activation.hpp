@@ -1,7 +1,6 @@
 /// \file  SiLU and the two GELUs.
 #pragma once
 
-#include <cstddef>
 #include <utility>
 
 #include "calm/tensor/cpu/activation.hpp"

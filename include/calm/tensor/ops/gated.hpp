@@ -1,7 +1,6 @@
 /// \file  Gated activations: act(gate) · up in one pass.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <utility>

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <span>
 #include <tuple>
-#include <type_traits>
 #include <utility>
 
 #include "calm/tensor/cpu/mix.hpp"

@@ -1,7 +1,6 @@
 /// \file  Cross-entropy fused with the projection to the vocabulary by a packed weight.
 #pragma once
 
-#include <cstddef>
 #include <type_traits>
 #include <utility>
 

@@ -1,8 +1,6 @@
 /// \file  Other axes over the same elements: rename, split, merge. Nothing is copied.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <string>
 
 #include "calm/tensor/ops/axes.hpp"

@@ -1,7 +1,6 @@
 /// \file  tanh and the logistic function, elementwise.
 #pragma once
 
-#include <cstddef>
 #include <utility>
 
 #include "calm/tensor/cpu/squash.hpp"

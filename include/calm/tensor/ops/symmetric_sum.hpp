@@ -3,9 +3,7 @@
 
 #include <array>
 #include <cstddef>
-#include <span>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "calm/tensor/cpu/elementwise.hpp"

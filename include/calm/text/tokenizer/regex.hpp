@@ -9,7 +9,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #ifdef CALM_PCRE2
 #ifndef PCRE2_CODE_UNIT_WIDTH

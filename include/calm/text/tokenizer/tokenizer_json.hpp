@@ -1,13 +1,10 @@
 /// \file  tokenizer.json, the format of Hugging Face's `tokenizers`.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
 #include "calm/text/tokenizer/byte_alphabet.hpp"
 #include "calm/text/tokenizer/strict_json.hpp"

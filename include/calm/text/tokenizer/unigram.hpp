@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 #include "calm/text/tokenizer/trie.hpp"
