@@ -1,7 +1,7 @@
 /// \file  The ground floor: tensors, autodiff and all operations.
 ///
-/// In their comments x: [..., In] names the axes; "..." are the same on both sides. Axes, element types and devices that
-/// do not fit do not compile; dynamic extents that must be equal and are not throw `Error`.
+/// In their comments x: [..., In] names the axes; "..." are the same on both sides. Axes, element types and devices
+/// that do not fit do not compile; dynamic extents that must be equal and are not throw `Error`.
 #pragma once
 
 #include "calm/tensor/ops/activation.hpp"

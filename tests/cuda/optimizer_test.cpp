@@ -144,7 +144,8 @@ void require_same_bits(const X& a, const X& b) {
 template <class T>
 void check_together() {
   std::vector<Changed<T>> together, alone;
-  for (std::size_t i = 0; i < 131; ++i) {  // more than one launch takes; of no element, of several chunks, of part of one
+  // More than one launch takes; of no element, of several chunks, of part of one.
+  for (std::size_t i = 0; i < 131; ++i) {
     const std::size_t n = i % 5 == 0 ? i : i % 5 == 1 ? 9000 + i : i % 5 == 2 ? 0 : 7;
     together.emplace_back(n, i);
     alone.emplace_back(n, i);

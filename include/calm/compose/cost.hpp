@@ -25,7 +25,8 @@ enum class Purpose { training, decoding };
 /// causal. FLOPs count products alone (nn/cost.hpp), training with a target at every token. Bytes are what the pool
 /// takes at the fullest moment, for texts without padding. Not in it is what kernels work in, per thread: panels of a
 /// product, up to about 1.5 MiB, or in attention's backward pass the queries of one key head, length · width · 4 bytes
-/// for each of its query heads. Weights that are mapped from a file come without the pool's rounding.
+/// for each of its query heads. Weights that are mapped from a file come without the pool's rounding. Bytes are those
+/// of the host: on a GPU packed matrices lie in no panels, and kernels need other memory.
 struct Plan {
   std::size_t batch = 0, length = 0;
   std::size_t checkpoint_every = 0;  ///< of the anchor (nn/transformer.hpp)

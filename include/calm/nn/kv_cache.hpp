@@ -21,7 +21,8 @@ class TokenRows {
   using Rows = Tensor<T, Device, Batch, Positions, Row...>;
 
   TokenRows() = default;
-  TokenRows(std::size_t batch, std::size_t capacity) : rows_(Shape<Batch, Positions, Row...>(batch, capacity), Place::lasting) {}
+  TokenRows(std::size_t batch, std::size_t capacity)
+      : rows_(Shape<Batch, Positions, Row...>(batch, capacity), Place::lasting) {}
 
   std::size_t texts() const { return rows_.extent(0); }
   std::size_t capacity() const { return rows_.extent(1); }

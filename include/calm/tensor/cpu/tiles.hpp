@@ -55,8 +55,8 @@ using PanelProduct = void (*)(std::size_t rows, std::size_t cols, std::size_t de
 template <class Word>
 using NumberOf = std::conditional_t<std::is_same_v<Word, Pair>, bf16, Word>;
 
-/// c[r, j] = a[r] · b[j] for a few rows of a and `columns` of b; row j of `next`, which may be anywhere, is fetched with
-/// row j of b.   a: [rows, width]
+/// c[r, j] = a[r] · b[j] for a few rows of a and `columns` of b; row j of `next`, which may be anywhere, is fetched
+/// with row j of b.   a: [rows, width]
 template <class Word, class Sum>
 using RowProducts = void (*)(std::size_t rows, std::size_t columns, std::size_t width, const NumberOf<Word>* a,
                              const NumberOf<Word>* b, std::size_t b_row, const NumberOf<Word>* next, Sum* c,

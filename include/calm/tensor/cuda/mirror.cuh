@@ -54,8 +54,8 @@ const Index* Mirror::of(const Index* array) const {
   return array;
 }
 
-/// Blocks of memory that the host writes, each with the device's copy of it. Copies are made, read and given back in the
-/// order of the main stream alone.
+/// Blocks of memory that the host writes, each with the device's copy of it. Copies are made, read and given back in
+/// the order of the main stream alone.
 class Copies {
  public:
   static Copies& get() {

@@ -30,7 +30,8 @@ struct OneRow {
       warp.fold<32>(dot, Sum{});
       warp.each([&](unsigned lane) {
         if (lane > 0) return;
-        y[o] = narrow<R>(static_cast<Accumulator<R>>(alpha * dot[lane]) + (accumulate ? wide(y[o]) : Accumulator<R>(0)));
+        const Accumulator<R> before = accumulate ? wide(y[o]) : Accumulator<R>(0);
+        y[o] = narrow<R>(static_cast<Accumulator<R>>(alpha * dot[lane]) + before);
       });
     });
   }
