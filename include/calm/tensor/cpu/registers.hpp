@@ -97,8 +97,7 @@ template <class A>
   using V = RegisterOf<A>;
   if constexpr (std::is_same_v<A, float>) {
     typedef std::int32_t Whole __attribute__((vector_size(sizeof(V))));
-    const Whole whole = (Whole)(x * 1.44269504f + 12582912.0f) - 0x4b400000;
-    const V n = __builtin_convertvector(whole, V);
+    const V rounded = x * 1.44269504f + 12582912.0f, n = rounded - 12582912.0f;
     const V r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
     V p = r * (1.0f / 720) + 1.0f / 120;
     p = p * r + 1.0f / 24;
@@ -106,7 +105,7 @@ template <class A>
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    return x < V{} - 87.0f ? V{} : (V)((Whole)p + (whole << 23));
+    return x < V{} - 87.0f ? V{} : (V)((Whole)p + ((Whole)rounded << 23));
   } else {
     V y;
     for (std::size_t i = 0; i < Register<A>::count; ++i) y[i] = std::exp(x[i]);
