@@ -62,7 +62,7 @@ TEST_CASE("a packed feed-forward layer agrees with central differences") {
 
 TEST_CASE("a packed feed-forward layer is its parts, to the bit where nothing is rounded", "[blocks]") {
   const Weights<float, float> w;
-  auto x = random_parameter<Floats<Batch, Time, Wide>>(Shape<Batch, Time, Wide>(2, 300), 1);  // more than one block
+  auto x = random_parameter<Floats<Batch, Time, Wide>>(Shape<Batch, Time, Wide>(4, 300), 1);  // more than one block
   for (const auto kind : {silu, gelu}) {
     const auto [y, dx] = run(x, [&](const auto& in) { return w.whole(in, kind); });
     const auto [z, dz] = run(x, [&](const auto& in) { return w.in_parts(in, kind); });

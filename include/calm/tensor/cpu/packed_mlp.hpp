@@ -25,7 +25,7 @@ struct PackedMlp {
 namespace detail {
 
 /// Rows at a time: what stands between two products stays in the last cache, and each weight is still read seldom.
-inline constexpr std::size_t mlp_rows = 512;
+inline constexpr std::size_t mlp_rows = 1024;
 
 /// gated = act(gate · x) * (up · x) for a few rows: each thread gates what it has multiplied.   all: [rows, inner]
 template <class T>
@@ -53,11 +53,15 @@ struct GatedBlock {
   static constexpr std::size_t columns = 2 * panel_width, deepest = block_depth<WordOf<T>>;
   std::size_t depth, step, rows, left, words;  // `left` words of memory for each step
 
-  GatedBlock(std::size_t width, std::size_t most) : depth(words_in<T>(width)), step(equal_depth(depth, deepest)) {
+  /// Of `all` rows, of which a thread makes up to `own`. Fewer rows never take more words, as in `Cut`.
+  GatedBlock(std::size_t width, std::size_t all, std::size_t own)
+      : depth(words_in<T>(width)), step(equal_depth(depth, deepest)) {
     const std::size_t steps = (depth + step - 1) / step, tiles = left_rows(step, deepest) / steps / rows_behind;
-    rows = equal_rows(most, std::max<std::size_t>(1, tiles) * rows_behind);
-    left = (rows + rows_behind) * left_stride<WordOf<T>>;
-    words = steps * left + 2 * rows * columns;
+    const std::size_t most = std::max<std::size_t>(1, tiles) * rows_behind,
+                      room = std::min(most, all > most ? all : own);
+    rows = equal_rows(own, most);
+    left = (room + rows_behind) * left_stride<WordOf<T>>;
+    words = steps * left + 2 * (room + rows_behind) * columns;
   }
 };
 
@@ -68,8 +72,8 @@ void gated_part(const PackedMlp<T>& w, const GatedBlock<T>& block, Span rows, Sp
   using A = Accumulator<T>;
   constexpr std::size_t columns = GatedBlock<T>::columns;
   const auto multiply = fastest_product<WordOf<T>>();
-  A* const gate = reinterpret_cast<A*>(memory + block.words) - 2 * block.rows * columns;
-  A* const up = gate + block.rows * columns;
+  A* const up = reinterpret_cast<A*>(memory + block.words) - block.rows * columns;
+  A* const gate = up - block.rows * columns;
   for (std::size_t i = rows.begin; i < rows.end; i += block.rows) {
     const std::size_t n = std::min(block.rows, rows.end - i);
     for (std::size_t k = 0; k < block.depth; k += block.step)
@@ -112,7 +116,7 @@ void gate_rows_of(const PackedMlp<T>& w, std::size_t rows, const Accumulator<T>*
     return gate_few_rows(w, rows, x, gate, gate + rows * w.inner, gate_kept, up_kept, gated);
   }
   const Cut<WordOf<T>, PackedPanels<T>> cut(rows, w.inner, words_in<T>(w.width));
-  const GatedBlock<T> block(w.width, (rows + cut.grid.rows - 1) / cut.grid.rows);
+  const GatedBlock<T> block(w.width, rows, (rows + cut.grid.rows - 1) / cut.grid.rows);
   const Storage<Cpu> memory(cut.parts * block.words * sizeof(WordOf<T>));
   cut.each_part(rows, panels_in(w.inner), [&](std::size_t part, const Span& own, const Span& panels) {
     const Span cols{panels.begin * panel_width, std::min(w.inner, panels.end * panel_width)};
