@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <set>
+#include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -36,11 +38,15 @@ inline void check_is_anchor(const Subject& s, const Arranged& a) {
 /// Fresh bridges can learn: the gradient of the loss reaches each link (those back: once the others say something).
 inline void check_can_learn(Subject& s, const Arranged& a) {
   s.differentiate(a.tokens, a.layout, a.targets);
-  std::size_t moved = 0;
+  std::set<std::string> reached;
   for (const ParameterView& p : s.parameters()) {
-    moved += p.gradient && std::any_of(p.gradient, p.gradient + p.size, [](double g) { return std::abs(g) > 1e-9; });
+    const std::size_t bridge = p.path.find("bridges.");
+    if (bridge == std::string::npos || !p.gradient) continue;
+    if (std::any_of(p.gradient, p.gradient + p.size, [](double g) { return std::abs(g) > 1e-9; })) {
+      reached.insert(p.path.substr(0, p.path.find('.', bridge + 8)));
+    }
   }
-  CHECK(moved >= s.links);
+  CHECK(reached.size() == s.links);
 }
 
 /// What the type says it trains is what it trains.
