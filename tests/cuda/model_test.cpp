@@ -12,6 +12,7 @@
 
 #include "calm/compose/compose.hpp"
 #include "calm/compose/join_softmax.hpp"
+#include "calm/compose/two_way.hpp"
 #include "calm/generate/generate.hpp"
 #include "calm/tensor/cuda/profile.hpp"
 #include "calm/train/adamw.hpp"
@@ -19,6 +20,7 @@
 #include "calm/train/feature_cache.hpp"
 #include "calm/train/step_loss.hpp"
 #include "compose/models.hpp"
+#include "compose/toy_retokenizer.hpp"
 #include "cuda/both.hpp"
 #include "io/temporary_folder.hpp"
 
@@ -64,6 +66,12 @@ template <class T, class Device>
 using Joint = Compose<AnchorOn<T, Device>, join::JointSoftmax, With<AugmentOn<T, Device>, SmallLinks, bridge::Paper>,
                     With<AnchorOn<T, Device>, LayerMap<Link<1, 1>>, bridge::Paper>>;
 
+/// What runs beside the anchor's first layers is another part of each of these augments.
+template <class T, class Device>
+using BothWays = Compose<AnchorOn<T, Device>, TwoWay<AugmentOn<T, Device>, SmallLinks, LayerMap<Link<0, 1>>>>;
+template <class T, class Device>
+using OwnTokens = Compose<AnchorOn<T, Device>, Retokenized<AugmentOn<T, Device>, SmallLinks>>;
+
 /// No block is local.
 struct EverywhereSpec {
   static constexpr nn::TransformerConfig config = [] {
@@ -89,6 +97,7 @@ std::unique_ptr<Model> make(std::uint64_t number) {
   nn::initialise(m->anchor, {.seed = number, .deviation = 0.3});
   m->for_each_branch([&](auto i, auto& branch) {
     nn::initialise(branch.augment, {.seed = number + 1 + i, .deviation = 0.3});
+    if constexpr (requires { branch.retokenizer; }) branch.retokenizer = std::make_shared<ToyRetokenizer>();
   });
   m->initialise_bridges(number + 9);
   nn::initialise_trainable(*m, {.seed = number + 10, .deviation = 0.3});
@@ -246,6 +255,8 @@ TEST_CASE("cuda model: what is decoded is what the host decodes") {
   check_decoding<Plain>();
   check_decoding<Everywhere>();
   check_decoding<PackedModels>();
+  check_decoding<BothWays>();
+  check_decoding<OwnTokens>();
 }
 
 TEST_CASE("cuda model: a step of decoding is recorded, or not where the host has a part in it") {

@@ -169,6 +169,7 @@ class Follower {
     const auto linked = linked_states(branch_, tokens, layout, &caches_.augment());
     for (std::size_t i = 0; i < B::links; ++i) {
       B::Keeping::remember(folded[i], linked[i], layout, caches_.bridges()[i]);
+      mark_beside(device{}, B::map::target[i]);
     }
   }
 

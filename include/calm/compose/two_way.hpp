@@ -64,6 +64,9 @@ class TwoWayPass {
     x_ = as_var(b.augment.run(std::move(x), ran_, first + 1, layout, augment_caches()));
     ran_ = first + 1;
     settled_ = first;
+    if constexpr (Cached) {
+      for (const std::size_t layer : B::map::target) mark_beside(device{}, layer);
+    }
   }
 
   const B& branch;

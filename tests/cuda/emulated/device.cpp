@@ -97,9 +97,16 @@ using Given = std::pair<void*, std::size_t>;
 struct Kept {
   std::vector<Launch> launches;
   std::vector<Given> given;
+  std::vector<void*> shared;
 
   void give_all() {
     for (const auto& [block, bytes] : std::exchange(given, {})) memory().give(block, bytes);
+    for (void* const block : std::exchange(shared, {})) ::operator delete(block);
+  }
+  /// Gives back with its own what `other` would.
+  void take_over(Kept& other) {
+    for (const Given& g : std::exchange(other.given, {})) given.push_back(g);
+    for (void* const block : std::exchange(other.shared, {})) shared.push_back(block);
   }
 };
 Kept beside;
@@ -158,7 +165,7 @@ void join_beside() {
   marks.clear();
   joined = 0;
   if (recording)
-    recording->given.insert(recording->given.end(), beside.given.begin(), beside.given.end()), beside.given.clear();
+    recording->take_over(beside);
   else
     beside.give_all();
 }
@@ -215,7 +222,12 @@ void* take_shared(std::size_t bytes) {
   std::memset(block, 0x7f, bytes);
   return block;
 }
-void give_shared(void* block, std::size_t) noexcept { ::operator delete(block); }
+void give_shared(void* block, std::size_t) noexcept {
+  const std::lock_guard lock(mutex);
+  if (on_side) beside.shared.push_back(block);
+  else if (recording) recording->shared.push_back(block);
+  else ::operator delete(block);
+}
 
 Use use() { return memory().use; }
 void reset_peak() { memory().use.peak = memory().use.live; }
