@@ -19,6 +19,7 @@ using Linked = Compose<SmallAnchor<double>, SmallAugment<double>, Map>;
 using Grid = LayerMap<Link<0, 1>, Link<2, 1>, Link<0, 3>, Link<2, 3>>;
 static_assert(Grid::stops == 2);
 static_assert(LayerMap<Link<3, 1>, Link<0, 2>>::last_source == 3);
+static_assert(!detail::is_last_taken<Grid>(0) && detail::is_last_taken<Grid>(1) && detail::is_last_taken<Grid>(3));
 
 template <class X>
 bool same_bits(const X& a, const X& b) {

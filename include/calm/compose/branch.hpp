@@ -109,7 +109,9 @@ struct Branch {
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     const detail::BehindCaches<Branch> pass{
         *this, {bridges, caches.folded, caches.bridges}, detail::seen_by_anchor(layout, mask)};
-    detail::read_into(*this, tokens, layout, caches.augment, pass.links);
+    do_beside(device{}, [&branch = *this, tokens, layout, &augment = caches.augment, links = pass.links] {
+      detail::read_into(branch, tokens, layout, augment, links);
+    });
     return pass;
   }
 

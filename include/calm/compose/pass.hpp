@@ -64,6 +64,15 @@ void run_augment(const B& branch, const nn::Tokens<typename B::device>& tokens,
   }
 }
 
+/// Whether link i is the last of those behind its anchor layer that `run_augment` meets.
+template <class Map>
+constexpr bool is_last_taken(std::size_t i) {
+  for (std::size_t j = 0; j < Map::size; ++j) {
+    if (Map::target[j] == Map::target[i] && Map::source[j] > Map::source[i]) return false;
+  }
+  return true;
+}
+
 template <class B>
 AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::device>& tokens,
                                  const nn::Layout<typename B::device>& layout,
@@ -108,7 +117,7 @@ void read_into(const B& branch, const nn::Tokens<typename B::device>& tokens,
   if (std::all_of(end, end + read.keys.end.size(), [](Index e) { return e == 0; })) return;
   run_augment(branch, tokens, read, &caches, [&](std::size_t i, const LinkedStates<B>& states) {
     links.take(i, states, read);
-    mark_beside(typename B::device{}, B::map::target[i]);
+    if (is_last_taken<typename B::map>(i)) mark_beside(typename B::device{}, B::map::target[i]);
   });
 }
 

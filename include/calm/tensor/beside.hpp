@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
+#include "calm/tensor/cpu/team.hpp"
 #include "calm/tensor/device.hpp"
 #ifdef CALM_CUDA
 #include "calm/tensor/cuda/streams.hpp"
@@ -11,15 +13,25 @@
 namespace calm {
 
 /// f(), which on a GPU runs beside what is launched behind it, until `join_beside`: nothing may use its results or
-/// write what it reads before that. The host simply does it first.
+/// write what it reads before that. The host does it first, but for what f leaves to `do_beside`.
 template <class F>
 auto launch_beside(Cpu, const F& f) {
   return f();
 }
-inline void join_beside(Cpu) {}
-/// Within f: a place to which `join_beside(device, place)` waits, and no further. A place may be marked again.
-inline void mark_beside(Cpu, std::size_t) {}
-inline void join_beside(Cpu, std::size_t) {}
+/// Within f: g(), which the host does beside what follows f, on the other thread of a team of two.
+template <class G>
+void do_beside(Cpu, G g) {
+  if (auto* const team = kernel::detail::Team::led()) return team->launch(std::move(g));
+  g();
+}
+inline void join_beside(Cpu) {
+  if (auto* const team = kernel::detail::Team::led()) team->join();
+}
+/// Within f and g: a place to which `join_beside(device, place)` waits, and no further. On the host it is marked once.
+inline void mark_beside(Cpu, std::size_t place) { kernel::detail::Team::reach(place); }
+inline void join_beside(Cpu, std::size_t place) {
+  if (auto* const team = kernel::detail::Team::led()) team->join(place);
+}
 
 #ifdef CALM_CUDA
 template <class F>
@@ -31,6 +43,10 @@ auto launch_beside(Cuda, const F& f) {
     ~Scope() { cuda::end_beside(); }
   } scope;
   return f();
+}
+template <class G>
+void do_beside(Cuda, const G& g) {
+  g();
 }
 inline void join_beside(Cuda) { cuda::join_beside(); }
 inline void mark_beside(Cuda, std::size_t place) { cuda::mark_beside(place); }

@@ -1,10 +1,13 @@
 /// \file  Threads that stay awake between parallel loops, for work of many short ones.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <functional>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -30,23 +33,48 @@ class Team {
   explicit Team(std::size_t size) : size_(size) {}
   std::size_t size() const { return size_; }
 
-  /// f(part) for each of [0, parts), each on a thread of its own, part 0 on this one. parts <= size()
+  /// f(part) for each of [0, parts), each on a thread of its own, part 0 on this one; all of them on this one while the
+  /// other is at work beside. parts <= size()
   template <class F>
   void run(std::size_t parts, const F& f) noexcept {
-    call_ = [](const void* g, std::size_t part) { (*static_cast<const F*>(g))(part); };
-    f_ = &f, parts_ = parts;
-    if constexpr (std::is_trivially_copyable_v<F> && sizeof(F) <= sizeof(copy_))
-      f_ = std::memcpy(copy_, &f, sizeof(F));
-    const std::uint32_t loop = loop_.load(std::memory_order_relaxed) + 1;
-    loop_.store(loop, std::memory_order_release);
     Team* const self = std::exchange(led(), nullptr);
-    f(0);
+    if (is_idle()) {
+      call_ = [](const void* g, std::size_t part) { (*static_cast<const F*>(g))(part); };
+      f_ = &f, parts_ = parts;
+      if constexpr (std::is_trivially_copyable_v<F> && sizeof(F) <= sizeof(copy_))
+        f_ = std::memcpy(copy_, &f, sizeof(F));
+      begin_loop();
+      f(0);
+      wait([&] { return is_idle(); });
+    } else {
+      for (std::size_t part = 0; part < parts; ++part) f(part);
+    }
     led() = self;
-    const auto all = static_cast<std::uint32_t>(loop * (size_ - 1));
-    wait([&] { return done_.load(std::memory_order_acquire) == all; });
+  }
+
+  /// f(), in a team of two on the other thread, beside what follows; else at once, since one of many threads would take
+  /// longer than all. What f refers to must outlive the team, which waits for f even if an exception ends it.
+  void launch(std::function<void()> f) {
+    if (size_ != 2 || !is_idle()) return f();
+    beside_ = std::move(f);
+    for (auto& reached : reached_) reached.store(false, std::memory_order_relaxed);
+    call_ = [](const void* team, std::size_t) { static_cast<Team*>(const_cast<void*>(team))->do_beside(); };
+    f_ = this, parts_ = 2;
+    begin_loop();
+  }
+  /// Waits until what was launched has reached `place` or its end; throws what ended it.
+  void join(std::size_t place = places) {
+    wait([&] { return is_idle() || (place < places && reached_[place].load(std::memory_order_acquire)); });
+    if (is_idle() && error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+  /// Within what was launched: says that it has reached a place.
+  static void reach(std::size_t place) {
+    Team* const team = served();
+    if (team != nullptr && place < places) team->reached_[place].store(true, std::memory_order_release);
   }
   /// Sends the others away.
   void dismiss() {
+    wait([&] { return is_idle(); });
     call_ = nullptr;
     loop_.fetch_add(1, std::memory_order_release);
   }
@@ -62,6 +90,29 @@ class Team {
   }
 
  private:
+  static constexpr std::size_t places = 256;  // for those beyond, `join` waits until the end
+
+  /// The team for which this thread is at work beside; null if it is not.
+  static Team*& served() {
+    static constinit thread_local Team* team = nullptr;
+    return team;
+  }
+  void do_beside() {
+    served() = this;
+    try {
+      beside_();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+    served() = nullptr;
+  }
+  void begin_loop() { loop_.store(loop_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  /// Whether the others have ended all loops that were begun.
+  bool is_idle() const {
+    const std::size_t all = loop_.load(std::memory_order_relaxed) * (size_ - 1);
+    return done_.load(std::memory_order_acquire) == static_cast<std::uint32_t>(all);
+  }
+
   /// Spins for some 50 µs, then lets others have the processor.
   template <class Ready>
   static void wait(const Ready& ready) {
@@ -84,6 +135,9 @@ class Team {
   std::size_t parts_ = 0, size_;
   alignas(64) std::byte copy_[192];  // of f: where it stands on the leader's stack, it would come word by word
   alignas(64) std::atomic<std::uint32_t> done_{0};  // counts on: to reset it would take its line to the leader and back
+  std::function<void()> beside_;
+  std::exception_ptr error_;
+  alignas(64) std::array<std::atomic<bool>, places> reached_{};
 };
 
 }  // namespace calm::kernel::detail
