@@ -9,6 +9,10 @@
 
 #include "calm/tensor/storage.hpp"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 using namespace calm;
 
 TEST_CASE("blocks in large pages are aligned, apart, and side by side in a chunk") {
@@ -49,3 +53,12 @@ TEST_CASE("lasting memory is counted, kept and returned as other memory is") {
   CHECK(pool.use().live == before.live);
   CHECK(pool.use().reserved == before.reserved);
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST_CASE("a sanitizer sees who writes behind lasting memory") {
+  const Storage<Cpu> first(1 << 12, Place::lasting), second(1 << 12, Place::lasting);
+  for (const Storage<Cpu>* s : {&first, &second}) {
+    CHECK(__asan_address_is_poisoned(static_cast<char*>(s->data()) + CpuPool::block_bytes(1 << 12)) == 1);
+  }
+}
+#endif

@@ -74,14 +74,24 @@ class LargePages {
 /// How memory of `bytes` bytes is aligned: to a cache line, or where it is large to a large page.
 constexpr std::size_t alignment_of(std::size_t bytes) { return bytes < large_block ? 64 : large_page; }
 
+/// Whether a block stands in large pages with others: under the address sanitizer none does, which then sees who writes
+/// behind one.
+constexpr bool shares_pages([[maybe_unused]] std::size_t bytes, [[maybe_unused]] bool lasting) {
+#if defined(__SANITIZE_ADDRESS__)
+  return false;
+#else
+  return lasting && bytes < large_block;
+#endif
+}
+
 /// Null where the system refuses. `lasting`: in large pages however small. Goes back by `give_system_memory` with the
 /// same size.
 inline void* take_system_memory(std::size_t bytes, bool lasting) {
-  if (lasting && bytes < large_block) return LargePages::instance().take(bytes);
+  if (shares_pages(bytes, lasting)) return LargePages::instance().take(bytes);
   return take_aligned(bytes, alignment_of(bytes));
 }
 inline void give_system_memory(void* memory, std::size_t bytes, bool lasting) {
-  if (lasting && bytes < large_block) return LargePages::instance().give(memory);
+  if (shares_pages(bytes, lasting)) return LargePages::instance().give(memory);
   ::operator delete(memory, std::align_val_t{alignment_of(bytes)});
 }
 
