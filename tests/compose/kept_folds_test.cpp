@@ -107,6 +107,8 @@ TEST_CASE("whoever has a parameter to write may write it at any time") {
   for (int i = 0; i < 3; ++i) check_follows(*m, [&] { numbers[i] += 1; });
   m->bridges[0].v_proj.weight.assign(weight.clone());
   check_follows(*m, [&] { weight.mutable_data()[5] += 1; });  // the reference outlives what it referred to
+  m->bridges[0] = make_small<Model>(true, 9)->bridges[0];
+  check_follows(*m, [&] { weight.mutable_data()[5] += 1; });  // and what the parameter was
 }
 
 TEST_CASE("an augment that reads the anchor follows likewise, both ways") {

@@ -172,11 +172,31 @@ class FrozenParameter {
 
 namespace detail {
 
-/// Another number each time.
-inline std::uint64_t next_stamp() {
-  static constinit std::atomic<std::uint64_t> last{0};
-  return ++last;
-}
+/// Which values a parameter has: another number each time they change, or 0 where nobody knows when they do. That stays
+/// so whatever is assigned: who may write them at any time still may.
+class Stamp {
+ public:
+  Stamp() = default;
+  Stamp(const Stamp&) = default;
+  Stamp& operator=(const Stamp& other) {
+    if (number_ != 0) number_ = other.number_;
+    return *this;
+  }
+
+  std::uint64_t number() const { return number_; }
+  void change() {
+    if (number_ != 0) number_ = next();
+  }
+  void forget() { number_ = 0; }
+
+ private:
+  static std::uint64_t next() {
+    static constinit std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
+
+  std::uint64_t number_ = next();
+};
 
 }  // namespace detail
 
@@ -203,7 +223,7 @@ class TrainableParameter {
   const T& value() const { return value_; }
   /// To be written, now or whenever the caller likes: from here on nobody knows when the values change.
   T& mutable_value() {
-    stamp_ = 0;
+    stamp_.forget();
     return value_;
   }
   void assign(T value) {
@@ -211,11 +231,9 @@ class TrainableParameter {
     changed();
   }
   /// To be called by who writes the values otherwise.
-  void changed() {
-    if (stamp_ != 0) stamp_ = detail::next_stamp();
-  }
+  void changed() { stamp_.change(); }
   /// Parameters with equal stamps have equal values, today as ever; 0: not known.
-  std::uint64_t stamp() const { return stamp_; }
+  std::uint64_t stamp() const { return stamp_.number(); }
 
   /// The accumulated gradient, or null where none has arrived (it is zero).
   const typename T::value_type* gradient() const { return gradient_.template data<typename T::value_type>(); }
@@ -224,7 +242,7 @@ class TrainableParameter {
 
  private:
   T value_;
-  std::uint64_t stamp_ = detail::next_stamp();
+  detail::Stamp stamp_;
   mutable GradientBuffer<device> gradient_;
   mutable std::uint64_t epoch_ = 0;
   mutable Slot slot_ = 0;
