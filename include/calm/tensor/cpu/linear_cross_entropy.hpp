@@ -70,8 +70,7 @@ void linear_cross_entropy(Cpu device, std::size_t count, std::size_t width, std:
     gemm<A>(device, Op::none, Op::transpose, n, vocab, width, A(1), {x_rows, width}, {wide, width}, false,
             {logits, vocab});
     if (cap > 0) softcap(device, n * vocab, static_cast<A>(cap), logits, slope);
-    cross_entropy(device, n, vocab, wanted + r0, dx || dw, A(1) / static_cast<A>(count), logits, row_loss);
-    if (cap > 0 && (dx || dw)) multiply_by(device, n * vocab, slope, logits);
+    cross_entropy<A>(device, n, vocab, wanted + r0, dx || dw, A(1) / static_cast<A>(count), slope, logits, row_loss);
     for (std::size_t i = 0; i < n; ++i) total += row_loss[i];
     if (dx) {
       gemm<A>(device, Op::none, Op::none, n, width, vocab, A(1), {logits, vocab}, {wide, width}, false,

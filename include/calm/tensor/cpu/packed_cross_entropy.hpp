@@ -37,11 +37,13 @@ void packed_cross_entropy(Cpu device, std::size_t, std::size_t count, std::size_
       std::copy_n(x + static_cast<std::size_t>(rows[r0 + i]) * width, width, some + i * width);
     multiply_packed<T>(device, n, vocab, width, some, w, false, logits);
     if (cap > 0) softcap(device, n * vocab, static_cast<A>(cap), logits, slope);
-    cross_entropy(device, n, vocab, wanted + r0, dx != nullptr, A(1) / static_cast<A>(count), logits, row_loss);
+    cross_entropy<T>(device, n, vocab, wanted + r0, dx != nullptr, A(1) / static_cast<A>(count), slope, logits,
+                     row_loss);
     for (std::size_t i = 0; i < n; ++i) total += row_loss[i];
     if (dx == nullptr) continue;
-    if (cap > 0) multiply_by(device, n * vocab, slope, logits);
-    multiply_packed_transposed<T>(device, n, vocab, width, logits, w, false, some);
+    const detail::LeftRows<T, T> gradient{reinterpret_cast<const T*>(logits), vocab * sizeof(A) / sizeof(T), vocab};
+    blocked_product(fastest_product<WordOf<T>>(), n, width, words_in<T>(vocab), gradient,
+                    detail::TurnedPanels<T>{w, width}, false, some, width);
     for (std::size_t i = 0; i < n; ++i)
       std::copy_n(some + i * width, width, dx + static_cast<std::size_t>(rows[r0 + i]) * width);
   }

@@ -19,10 +19,4 @@ void softcap(Cpu, std::size_t n, A cap, A* x, A* slope) {
   });
 }
 
-/// x *= factor, elementwise.
-template <class A>
-void multiply_by(Cpu, std::size_t n, const A* factor, A* x) {
-  detail::each(n, [=](std::size_t i) { x[i] *= factor[i]; });
-}
-
 }  // namespace calm::kernel
