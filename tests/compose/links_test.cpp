@@ -20,6 +20,11 @@ using Grid = LayerMap<Link<0, 1>, Link<2, 1>, Link<0, 3>, Link<2, 3>>;
 static_assert(Grid::stops == 2);
 static_assert(LayerMap<Link<3, 1>, Link<0, 2>>::last_source == 3);
 static_assert(!detail::is_last_taken<Grid>(0) && detail::is_last_taken<Grid>(1) && detail::is_last_taken<Grid>(3));
+// A layer of the anchor has 1.4 times the parameters of the augment's.
+template <class Map>
+constexpr bool keeps_up = detail::keeps_up<SmallAnchor<double>, SmallAugment<double>, Map>();
+static_assert(keeps_up<SmallLinks> && keeps_up<LayerMap<Link<1, 1>>> && keeps_up<LayerMap<Link<0, 0>, Link<3, 3>>>);
+static_assert(!keeps_up<LayerMap<Link<1, 0>>> && !keeps_up<LayerMap<Link<0, 0>, Link<3, 1>>>);
 
 template <class X>
 bool same_bits(const X& a, const X& b) {

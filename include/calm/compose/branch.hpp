@@ -109,9 +109,13 @@ struct Branch {
   auto pass(const nn::Tokens<device>& tokens, const nn::Layout<device>& layout, Caches& caches) const {
     const detail::BehindCaches<Branch> pass{
         *this, {bridges, caches.folded, caches.bridges}, detail::seen_by_anchor(layout, mask)};
-    do_beside(device{}, [&branch = *this, tokens, layout, &augment = caches.augment, links = pass.links] {
+    const auto read = [&branch = *this, tokens, layout, &augment = caches.augment, links = pass.links] {
       detail::read_into(branch, tokens, layout, augment, links);
-    });
+    };
+    if constexpr (detail::keeps_up<Anchor, augment_type, map>())
+      do_beside(device{}, read);
+    else
+      read();
     return pass;
   }
 

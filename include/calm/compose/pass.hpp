@@ -73,6 +73,17 @@ constexpr bool is_last_taken(std::size_t i) {
   return true;
 }
 
+/// Whether an augment that runs beside the anchor, each on a thread of its own, has read what each link asks for by the
+/// time that the anchor is there. Else the anchor's thread would wait where it could help.
+template <class Anchor, class Augment, class Map>
+constexpr bool keeps_up() {
+  for (std::size_t i = 0; i < Map::size; ++i) {
+    if ((Map::source[i] + 1) * Augment::Layer::parameter_count > (Map::target[i] + 1) * Anchor::Layer::parameter_count)
+      return false;
+  }
+  return true;
+}
+
 template <class B>
 AllLinkedStates<B> linked_states(const B& branch, const nn::Tokens<typename B::device>& tokens,
                                  const nn::Layout<typename B::device>& layout,
