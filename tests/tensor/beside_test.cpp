@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 
@@ -112,4 +113,14 @@ TEST_CASE("an exception leaves a team only once the work beside has ended") {
   };
   CHECK_THROWS_AS(kernel::with_team(Cpu{}, fails), std::runtime_error);
   CHECK(ended);
+}
+
+TEST_CASE("what was launched holds nothing once it is joined") {
+  const auto held = std::make_shared<int>(1);
+  kernel::with_team(Cpu{}, [&] {
+    do_beside(Cpu{}, [held] {});
+    join_beside(Cpu{});
+    CHECK(held.use_count() == 1);
+    return 0;
+  });
 }

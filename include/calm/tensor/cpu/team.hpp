@@ -100,7 +100,7 @@ class Team {
   void do_beside() {
     served() = this;
     try {
-      beside_();
+      std::exchange(beside_, nullptr)();  // which gives back what it holds
     } catch (...) {
       error_ = std::current_exception();
     }
