@@ -48,6 +48,7 @@ class AdamW : public ParameterSet<Moment, Device> {
       if (!listed_.empty()) change(listed_.size(), listed_.data());
       listed_.clear();
     };
+    listed_.clear();  // of a step that an exception ended
     this->update([&](std::size_t i, double t, double gradient_scale) {
       const Slots& at = slots_[i];
       if (at.change != change) change_listed();  // neighbours of one type of element together
