@@ -112,7 +112,8 @@ struct Branch {
     const auto read = [&branch = *this, tokens, layout, &augment = caches.augment, links = pass.links] {
       detail::read_into(branch, tokens, layout, augment, links);
     };
-    if constexpr (detail::keeps_up<Anchor, augment_type, map>())
+    // Threads share a prompt's long loops as well, and both models at work would hold the memory of both.
+    if (detail::keeps_up<Anchor, augment_type, map>() && layout.time() == 1)
       do_beside(device{}, read);
     else
       read();
