@@ -100,19 +100,27 @@ void multiply_panels_of(const PackedSide<T>& side, std::size_t rows, std::size_t
                PackedPanels<T>{side.packed, in}, side.add, side.y, side.out, block, block);
 }
 
+/// f(side, begin, end) for each side that has some of panels [begin, end), which are counted through all sides; what f
+/// gets is counted from the side's own.
+template <class T, std::size_t N, class F>
+void each_side(const std::array<PackedSide<T>, N>& sides, std::size_t begin, std::size_t end, const F& f) {
+  std::size_t first = 0;
+  for (const PackedSide<T>& s : sides) {
+    const std::size_t last = first + panels_in(s.out);
+    if (begin < last && end > first) f(s, std::max(begin, first) - first, std::min(end, last) - first);
+    first = last;
+  }
+}
+
 /// All of several sides for few rows, in one parallel loop, since to begin and end one takes as long as to read 50 KB.
 template <class T, std::size_t N, class X>
 void multiply_few_rows_packed(std::size_t rows, std::size_t in, const X* x, const std::array<PackedSide<T>, N>& sides) {
   std::size_t panels = 0;
   for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
   parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [=](std::size_t begin, std::size_t end) {
-    std::size_t first = 0;  // panel of the side
-    for (const PackedSide<T>& s : sides) {
-      const std::size_t last = first + panels_in(s.out);
-      if (begin < last && end > first)
-        multiply_panels_of<T>(s, rows, in, x, std::max(begin, first) - first, std::min(end, last) - first);
-      first = last;
-    }
+    each_side(sides, begin, end, [=](const PackedSide<T>& s, std::size_t from, std::size_t to) {
+      multiply_panels_of<T>(s, rows, in, x, from, to);
+    });
   });
 }
 
@@ -145,17 +153,11 @@ void sides_part(PanelProduct<WordOf<T>, Accumulator<T>> multiply, Span rows, Spa
     const std::size_t there = std::min(block_rows, rows.end - i);
     for (std::size_t k = 0; k < depth; k += step) {
       LeftRows<T, X>{x, in, in}(i, there, k, std::min(step, depth - k), block);
-      std::size_t first = 0;  // panel of the side
-      for (const PackedSide<T>& s : sides) {
-        const std::size_t last = first + panels_in(s.out);
-        if (panels.begin < last && panels.end > first) {
-          const Span cols{(std::max(panels.begin, first) - first) * panel_width,
-                          std::min((std::min(panels.end, last) - first) * panel_width, s.out)};
-          block_columns(multiply, there, cols, k, depth, step, block, PackedPanels<T>{s.packed, in}, s.add,
-                        s.y + i * s.out, s.out, block);
-        }
-        first = last;
-      }
+      each_side(sides, panels.begin, panels.end, [&](const PackedSide<T>& s, std::size_t from, std::size_t to) {
+        const Span cols{from * panel_width, std::min(to * panel_width, s.out)};
+        block_columns(multiply, there, cols, k, depth, step, block, PackedPanels<T>{s.packed, in}, s.add,
+                      s.y + i * s.out, s.out, block);
+      });
     }
   }
 }
