@@ -50,10 +50,12 @@ X random_values(typename X::shape_type shape, std::uint64_t number, double devia
   return x;
 }
 
-/// Requires that numbers of the host and of the GPU agree.
+/// Requires that numbers of the host and of the GPU agree; `least` is what a largest number below it counts as: what
+/// is all but zero is what rounding left of numbers near 1.
 template <class T>
-void require_close(const std::string& what, std::size_t n, const T* host, const T* gpu, double scale = 1) {
-  double largest = 0.1, apart = 0;  // what is all but zero is what rounding left of numbers near 1
+void require_close(const std::string& what, std::size_t n, const T* host, const T* gpu, double scale = 1,
+                   double least = 0.1) {
+  double largest = least, apart = 0;
   std::size_t worst = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto a = static_cast<double>(host[i]), b = static_cast<double>(gpu[i]);
@@ -114,16 +116,24 @@ auto results_on(const F& f, const X&... x) {
 
 }  // namespace detail
 
+/// The `least` of n numbers, each a sum of some of `terms` numbers near 1: of many sums one is large; one sum alone may
+/// be nothing by chance, rounded though it is as one of its usual size, √terms.
+inline double least_of(std::size_t n, std::size_t terms) {
+  return n == 1 ? std::sqrt(static_cast<double>(terms)) : 0.1;
+}
+
 /// f(device, x...) on both devices, all operands trainable: results and gradients agree, and the GPU's have the same
 /// bits twice.
 template <class F, class... X>
 void require_agreement(const std::string& what, double scale, const F& f, const X&... x) {
   const auto host = detail::results_on<Cpu>(f, x...), gpu = detail::results_on<Cuda>(f, x...);
   REQUIRE(host.value.size() == gpu.value.size());
-  require_close(what, host.value.size(), host.value.data(), gpu.value.data(), scale);
+  const std::size_t results = host.value.size(), operands = (x.size() + ...);
+  require_close(what, results, host.value.data(), gpu.value.data(), scale, least_of(results, operands));
   for (std::size_t i = 0; i < host.gradients.size(); ++i) {
-    require_close(what + ", gradient of operand " + std::to_string(i), host.gradients[i].size(),
-                  host.gradients[i].data(), gpu.gradients[i].data(), scale);
+    const std::size_t n = host.gradients[i].size();
+    require_close(what + ", gradient of operand " + std::to_string(i), n, host.gradients[i].data(),
+                  gpu.gradients[i].data(), scale, least_of(n, results));
   }
   const auto again = detail::results_on<Cuda>(f, x...);
   const auto same_bits = [](const auto& a, const auto& b) {
