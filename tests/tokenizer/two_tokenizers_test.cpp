@@ -65,6 +65,14 @@ std::vector<Index> reading(const Tokenizer& tokenizer, const std::string& text) 
   return ids;
 }
 
+/// Letters that are tokens each, and nothing else.
+std::shared_ptr<const Tokenizer> letters(const std::string& known) {
+  text::TokenizerParts parts;
+  for (const char c : known) parts.vocabulary.set(static_cast<Index>(parts.vocabulary.size()), {c});
+  parts.model = text::Bpe(parts.vocabulary, {});
+  return std::make_shared<const Tokenizer>(std::move(parts));
+}
+
 }  // namespace
 
 TEST_CASE("followed token by token, the augment has read at each place what its tokenizer gives for that text") {
@@ -107,4 +115,14 @@ TEST_CASE("followed token by token, the augment has read at each place what its 
   }
   // Else nothing was shown. With all tokenizers: 40 188 places, 2 907 revisions.
   CHECK(revised * 100 > places);
+}
+
+TEST_CASE("a text that the augment's tokenizer passes over, however long, has no tokens") {
+  const auto anchor = letters("a1");
+  const auto follower = retokenizer(anchor, letters("1"))->text();
+  for (const std::size_t ones : {0u, 1u, 2u}) {
+    for (const Index token : anchor->ids(std::string(1000, 'a'))) CHECK(follower->push(token) == ones);
+    CHECK(follower->tokens() == std::vector<Index>(ones, 0));
+    follower->push(1);
+  }
 }

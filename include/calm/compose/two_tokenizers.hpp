@@ -42,7 +42,7 @@ class GrowingEncoding {
     const std::size_t before = text_.size();
     text_ += more;
     if (more.empty() && !tokens_.empty()) return tokens_.size();
-    for (std::size_t window = first_window; window < before; window *= 4) {
+    for (std::size_t window = first_window; window < before && !tokens_.empty(); window *= 4) {
       const std::size_t from = last_at(before - window);
       if (tokens_[from].begin == 0) break;
       auto tail = encoded(tokens_[from].begin);
