@@ -56,7 +56,7 @@ void draw_attention(const Model& model, const kv::KeyBook<S>& book, kv::Expressi
   e.operators = {kv::Operator::minus};  // the shortest answers
   Example shown = question(book, e);
   shown.tokens.resize(shown.prompt);
-  const auto answer = calm::generate(model, shown.tokens, {.max_new_tokens = 8, .end_token = S::end});
+  const auto answer = calm::generate(model, shown.tokens, {.max_new_tokens = 8, .end_tokens = {S::end}});
   shown.tokens.insert(shown.tokens.end(), answer.begin(), answer.end());
   std::vector<std::string> labels;
   for (const Index token : shown.tokens) labels.push_back(kv::show<S>(book, {token}));

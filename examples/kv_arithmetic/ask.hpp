@@ -22,7 +22,7 @@ void ask(Experiment<S>& experiment, const std::string& text) {
                                   right.tokens.begin() + static_cast<std::ptrdiff_t>(right.prompt));
   const auto answer = [&](const std::string& name, const auto& model) {
     const auto found =
-        calm::generate(model, prompt, {.max_new_tokens = S::context - prompt.size(), .end_token = S::end});
+        calm::generate(model, prompt, {.max_new_tokens = S::context - prompt.size(), .end_tokens = {S::end}});
     fmt::print("{:<9} {}\n", name, show<S>(experiment.book(), found));
   };
   fmt::print("{:<9} {}\n", "asked", show<S>(experiment.book(), prompt));

@@ -39,7 +39,7 @@ double evaluate_written(const Model& model, const KeyBook<S>& book, Set set, Key
       longest = std::max(longest, answers.back().size());
     }
     const auto found = calm::generate(model, std::span<const std::vector<Index>>(prompts),
-                                      {.max_new_tokens = longest + 1, .end_token = S::end});
+                                      {.max_new_tokens = longest + 1, .end_tokens = {S::end}});
     for (std::size_t i = 0; i < found.size(); ++i) {
       right += result_of<S>(set, found[i]) == result_of<S>(set, answers[i]);
     }

@@ -76,7 +76,7 @@ TEST_CASE("stories260K writes its authors' story, token by token at temperature 
   const std::vector<std::string> pieces = pieces_of(*tokens);
   REQUIRE(pieces.size() == 512);
   const std::vector<std::vector<Index>> prompts{{1}};  // the beginning of a text
-  const auto said = generate(model, prompts, {.max_new_tokens = 256, .end_token = 1});
+  const auto said = generate(model, prompts, {.max_new_tokens = 256, .end_tokens = {1}});
   std::string story;
   for (const Index token : said[0]) story += pieces[static_cast<std::size_t>(token)];
   CHECK(story.substr(1) == expected_story(*expected));  // the blank before the first word is not shown

@@ -35,21 +35,19 @@ TEST_CASE("a file of a chat model says how to draw and where to end") {
   CHECK(o.min_p == 0);
   CHECK(o.repetition_penalty == 1.05);
   CHECK(o.end_tokens == std::vector<Index>{7, 9});
-  CHECK(o.end_token == -1);
 }
 
 TEST_CASE("the file comes before the defaults, and what it leaves out stays") {
   GenerateOptions own;
   own.max_new_tokens = 5;
-  own.end_token = 3;
+  own.end_tokens = {3};
   own.seed = 11;
   const auto o = read(R"({"eos_token_id": 2, "stop_strings": "\n\n", "max_length": 4096})", own);
   CHECK(o.max_new_tokens == 5);
   CHECK(o.seed == 11);
-  CHECK(o.end_token == -1);
   CHECK(o.end_tokens == std::vector<Index>{2});
   CHECK(o.stop_strings == std::vector<std::string>{"\n\n"});
-  CHECK(read("{}", own).end_token == 3);
+  CHECK(read("{}", own).end_tokens == std::vector<Index>{3});
   CHECK(read(R"({"max_new_tokens": 9})", own).max_new_tokens == 9);
 }
 

@@ -48,7 +48,7 @@ std::size_t whole_tokens(const std::vector<Index>& tokens, std::size_t bytes) {
 }  // namespace
 
 TEST_CASE("end tokens stop a text at once and are not kept") {
-  const GenerateOptions options{.end_token = 3, .end_tokens = {5, 1}};
+  const GenerateOptions options{.end_tokens = {3, 5, 1}};
   for (const Index end : {3, 5, 1}) {
     StopWatch watch(options);
     CHECK_FALSE(watch.push(2));

@@ -1,7 +1,6 @@
 /// \file  What stands around a text before a model reads it, and what ends one.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -23,27 +22,13 @@ struct Ends {
 
 namespace detail {
 
-/// The tokens that the field says, one or a list of them; none if it is null or not there.
-inline std::vector<Index> tokens_in(io::JsonFields& fields, const std::string& key) {
-  std::vector<Index> tokens;
-  const nlohmann::json* value = fields.find(key);
-  if (value == nullptr) return tokens;
-  for (const auto& token : value->is_array() ? *value : nlohmann::json::array({*value})) {
-    if (!token.is_number_unsigned() || token.get<std::uint64_t>() > 0x7fffffff)
-      fields.fail(key, "expected a token or a list of tokens");
-    tokens.push_back(static_cast<Index>(token.get<std::uint64_t>()));
-  }
-  return tokens;
-}
-
-/// As `tokens_in`, of the first file of the directory that says something.
+/// The tokens of field `key` in the first file of the directory that says any.
 inline std::vector<Index> tokens_in(const std::string& directory, const std::string& key) {
   for (const char* name : {"generation_config.json", "config.json"}) {
     const std::string path = directory + '/' + name;
     if (!std::filesystem::is_regular_file(path)) continue;
     const nlohmann::json json = io::read_json(path);
-    io::JsonFields fields(path, json);
-    if (auto tokens = tokens_in(fields, key); !tokens.empty()) return tokens;
+    if (auto tokens = io::JsonFields(path, json).tokens(key); !tokens.empty()) return tokens;
   }
   return {};
 }

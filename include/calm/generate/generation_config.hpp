@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,18 +36,6 @@ inline constexpr std::array<std::pair<const char*, double>, 12> absent_policies{
     {"num_beam_groups", 1},
     {"num_return_sequences", 1},
 }};
-
-inline void read_ends(io::JsonFields& f, GenerateOptions& options) {
-  const nlohmann::json* ends = f.find("eos_token_id");
-  if (ends == nullptr) return;
-  options.end_token = -1;
-  options.end_tokens.clear();
-  for (const auto& end : ends->is_array() ? *ends : nlohmann::json::array({*ends})) {
-    if (!end.is_number_unsigned() || end.get<std::uint64_t>() > 0x7fffffff)
-      f.fail("eos_token_id", "expected a token or a list of tokens");
-    options.end_tokens.push_back(static_cast<Index>(end.get<std::uint64_t>()));
-  }
-}
 
 inline void read_stop_strings(io::JsonFields& f, GenerateOptions& options) {
   const nlohmann::json* stops = f.find("stop_strings");
@@ -91,7 +78,7 @@ inline GenerateOptions read_generation_config(const std::string& path, GenerateO
   const nlohmann::json json = io::read_json(path);
   io::JsonFields f(path, json);
   detail::read_sampling(f, options);
-  detail::read_ends(f, options);
+  if (f.has("eos_token_id")) options.end_tokens = f.tokens("eos_token_id");
   detail::read_stop_strings(f, options);
   options.max_new_tokens = f.count("max_new_tokens", options.max_new_tokens);
   options.repetition_penalty = f.positive("repetition_penalty", options.repetition_penalty);

@@ -43,8 +43,7 @@ struct GenerateOptions {
   Policy policy{};                ///< the caller's own (bans, biases, grammars); it comes before all of these
   std::uint64_t seed = 0;         ///< of the drawing; text b draws from stream b
 
-  Index end_token = -1;            ///< stops a text; it is not part of the output. -1: none
-  std::vector<Index> end_tokens{};  ///< more of them
+  std::vector<Index> end_tokens{};  ///< each stops a text, and is not part of the output
   /// Tokens that stop a text when they come one after the other; they are not part of the output.
   std::vector<std::vector<Index>> stop_sequences{};
   /// Bytes that stop a text. They are not part of `Completion::text`, nor are the tokens that hold any of them part of
@@ -92,7 +91,6 @@ inline void check_options(const GenerateOptions& o, std::size_t vocab) {
   require_setting(o.min_p >= 0 && o.min_p <= 1, "min_p", o.min_p, "a number in [0, 1]");
   require_setting(o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty), "repetition_penalty",
                   o.repetition_penalty, "a finite number above 0; 1 for none");
-  if (o.end_token != -1) check_end_token("calm::generate", o.end_token, vocab);
   for (const Index token : o.end_tokens) check_end_token("calm::generate", token, vocab);
   for (std::size_t i = 0; i < o.stop_sequences.size(); ++i) {
     require(!o.stop_sequences[i].empty(), [&] {

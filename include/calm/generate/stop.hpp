@@ -52,9 +52,7 @@ class StopWatch {
 
   std::optional<Finish> found_with(Index token) {
     const auto& ends = options_->end_tokens;
-    if (token == options_->end_token || std::find(ends.begin(), ends.end(), token) != ends.end()) {
-      return Finish::end_token;
-    }
+    if (std::find(ends.begin(), ends.end(), token) != ends.end()) return Finish::end_token;
     tokens_.push_back(token);
     const std::size_t before = text_.size();
     if (options_->text_of) {

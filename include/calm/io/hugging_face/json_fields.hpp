@@ -12,8 +12,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "calm/io/safetensors_header.hpp"
+#include "calm/tensor/dtype.hpp"
 #include "calm/tensor/error.hpp"
 
 namespace calm::io {
@@ -76,6 +78,18 @@ class JsonFields {
     if (value == nullptr || !value->is_string())
       fail(key, "expected text, found " + (value == nullptr ? "nothing" : shown(*value)));
     return value->get<std::string>();
+  }
+  /// Token ids, one or a list of them; none if the field is absent.
+  std::vector<Index> tokens(const std::string& key) {
+    std::vector<Index> all;
+    const nlohmann::json* value = find(key);
+    if (value == nullptr) return all;
+    for (const auto& token : value->is_array() ? *value : nlohmann::json::array({*value})) {
+      if (!token.is_number_unsigned() || token.get<std::uint64_t>() > 0x7fffffff)
+        fail(key, "expected a token or a list of tokens, found " + shown(*value));
+      all.push_back(static_cast<Index>(token.get<std::uint64_t>()));
+    }
+    return all;
   }
   /// An object within this one.
   JsonFields object(const std::string& key) {
