@@ -24,12 +24,10 @@ enum class KeptAs {
   bf16,   ///< rounded: half of the disk. What is computed anew is rounded, too, so the run has the same bits either way
 };
 
-/// Where frozen states are kept, and how much of them.
+/// Where frozen states are kept, and how.
 struct FeatureCacheOptions {
-  std::string path{};            ///< the file, made if it is not there; empty: nothing is kept
+  std::string path{};  ///< the file, made if it is not there; empty: nothing is kept
   KeptAs kept_as = KeptAs::exact;
-  std::uint64_t most_bytes = 0;  ///< of the file; 0: as many as the disk has
-  bool stop_when_full = false;   ///< a disk that is full is an `Error`; false: training goes on, and keeps no more
 };
 
 /// A composition whose frozen part is computed once per text: give it to `fit` in the composition's place. It must not
@@ -76,8 +74,8 @@ class FeatureCache {
     return model_.loss(features(tokens, layout), layout, targets);
   }
 
-  /// As Model::features; of what was kept, zeros where no text stands. Throws `Error` if the layout is not one of whole
-  /// texts, or if the disk is full and `stop_when_full` is set.
+  /// As Model::features; of what was kept, zeros where no text stands. Where the disk is full, no more is kept
+  /// (`problem`). Throws `Error` if the layout is not one of whole texts.
   Features features(const Tokens& tokens, const Layout& layout) const {
     missing_.clear();
     const bool as_computed = !file_ && !as_bf16() && tokens.size() > few;
@@ -220,15 +218,9 @@ class FeatureCache {
 
   void keep(const io::Digest& key, const void* record, std::size_t bytes) const {
     if (!file_ || !problem_.empty()) return;
-    if (options_.most_bytes > 0 && file_->bytes() + bytes > options_.most_bytes) {
-      problem_ = file_->path() + ": it holds " + std::to_string(file_->bytes()) + " bytes, and most_bytes is " +
-                 std::to_string(options_.most_bytes);
-      return;
-    }
     try {
       file_->append(key, record, bytes);
     } catch (const Error& error) {
-      if (options_.stop_when_full) throw;
       problem_ = error.what();
     }
   }
