@@ -62,7 +62,7 @@ TEST_CASE("the log has a line per interval and one at the end") {
     double sum = 0;
     for (std::size_t s = ends[i]; s < ends[i + 1]; ++s) sum += losses[s];
     CHECK(lines[i]["loss"].get<double>() == Approx(sum / static_cast<double>(ends[i + 1] - ends[i])));
-    CHECK(lines[i]["lr"].get<double>() == train::warmup_cosine(ends[i + 1] - 1, 3, 12, 1e-2, 0.1));
+    CHECK(lines[i]["lr"].get<double>() == train::Schedule{train::Decay::cosine, 1e-2, 3, 12, 0.1}(ends[i + 1] - 1));
     CHECK(lines[i]["grad_norm"].get<double>() > 0);
     CHECK(lines[i]["tokens_per_second"].get<double>() > 0);
   }
@@ -78,7 +78,7 @@ TEST_CASE("the learning rate falls as the options say") {
   const auto lines = lines_of(options.metrics);
   REQUIRE(lines.size() == 12);
   for (std::size_t i = 0; i < 12; ++i)
-    CHECK(lines[i]["lr"].get<double>() == train::warmup_linear(i, 3, 12, 1e-2, 0.1));
+    CHECK(lines[i]["lr"].get<double>() == train::Schedule{train::Decay::linear, 1e-2, 3, 12, 0.1}(i));
 }
 
 TEST_CASE("groups are trained in their own way, and any optimizer will do") {
