@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -35,8 +36,9 @@ struct ComposeSettings {
 };
 
 inline void add_options(CLI::App& app, ComposeSettings& s) {
-  const auto number = [&](const char* name, auto& value, const char* what) {
-    return app.add_option(name, value, what)->capture_default_str();
+  const auto number = [&]<class T>(const char* name, T& value, const char* what) {
+    CLI::Option* const option = app.add_option(name, value, what)->capture_default_str();
+    return std::is_unsigned_v<T> ? option->check(not_negative) : option;
   };
   app.add_option("anchor", s.anchor, "the folder of the model that is extended")->required();
   app.add_option("augment", s.augment, "the folder of the model that it reads")->required();
@@ -52,14 +54,14 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
   number("--chat-turns", s.chat_turns, "what is learned of a chat: all that the assistant says, or the last of it")
       ->check(CLI::IsMember({"all", "last"}));
   number("--steps", s.steps, "of training, in all: a run that has fewer goes on");
-  number("--batch", s.batch, "examples of a step")->check(CLI::PositiveNumber);
+  number("--batch", s.batch, "examples of a step")->check(positive);
   number("--accumulate", s.accumulate, "in how many parts a step passes them: less memory, the same step")
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   number("--learning-rate", s.learning_rate, "after warm-up; it falls to a tenth along a cosine");
   number("--warmup", s.warmup, "steps of warm-up");
   number("--seed", s.seed, "of the bridges, of which lines are for what, and of their order");
   number("--evaluate-every", s.evaluate_every, "steps between losses on the lines that choose the best bridges")
-      ->check(CLI::PositiveNumber);
+      ->check(positive);
   number("--save-every", s.save_every, "steps between checkpoints; 0: only when interrupted");
   number("--patience", s.patience, "such losses without a better one before training stops; 0: it never does");
   number("--evaluated", s.evaluated, "held-out lines that are decoded for exact match, at most");

@@ -101,7 +101,6 @@ class Continuer {
               const train::StopOnSignal& stop) {
     auto& text = texts_.emplace_back(std::make_unique<Text>(Text{{}, tokenizer_.stream(), streams && !settings_.json}));
     for (const Index token : tokens) text->prompt += text->shown.push(token);
-    if (text->streams && !settings_.hides_prompt) std::cout << text->prompt << std::flush;
     GenerateOptions options = options_;
     if (!settings_.max_new_tokens && tokens.size() <= Decoder<Model>::context)
       options.max_new_tokens = std::min(options.max_new_tokens, Decoder<Model>::context + 1 - tokens.size());
@@ -119,6 +118,7 @@ class Continuer {
         return !stop.asked();
       };
     decoder.submit(std::move(tokens), std::move(options), i);
+    if (text->streams && !settings_.hides_prompt) std::cout << text->prompt << std::flush;
   }
 
   void print(Text& text, const Completion& done) const {

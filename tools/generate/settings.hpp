@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,14 +42,26 @@ inline std::optional<std::chrono::sys_seconds> day_of(const std::string& date) {
   return std::chrono::sys_days(ymd);
 }
 
+/// For options that count: CLI11 reads -3 as 2^64 - 3.
+inline const CLI::Validator not_negative{
+    [](const std::string& text) { return text.starts_with('-') ? "expected no number below 0, found " + text : ""; },
+    ""};
+inline const CLI::Validator positive{
+    [](const std::string& text) {
+      return std::atof(text.c_str()) > 0 ? "" : "expected a number above 0, found " + text;
+    },
+    ""};
+
 inline void add_options(CLI::App& app, GenerateSettings& s) {
-  app.add_option("--max-new-tokens", s.max_new_tokens, "how long a continuation may be");
+  app.add_option("--max-new-tokens", s.max_new_tokens, "how long a continuation may be")->check(not_negative);
   app.add_option("--temperature", s.temperature, "0: always the likeliest token");
-  app.add_option("--top-k", s.top_k, "draw from the so many likeliest; 0: from all");
+  app.add_option("--top-k", s.top_k, "draw from the so many likeliest; 0: from all")->check(not_negative);
   app.add_option("--top-p", s.top_p, "draw from the likeliest that have this share together");
   app.add_option("--min-p", s.min_p, "draw from those at least this likely, the likeliest being 1");
   app.add_option("--repetition-penalty", s.repetition_penalty, "above 1: makes repetitions less likely");
-  app.add_option("--sampling-seed", s.seed, "of the drawing; prompt i draws from stream i")->capture_default_str();
+  app.add_option("--sampling-seed", s.seed, "of the drawing; prompt i draws from stream i")
+      ->check(not_negative)
+      ->capture_default_str();
   app.add_option("--stop", s.stops, "text that ends a continuation; may be given several times")->expected(1);
   app.add_option("--end-token", s.ends, "token that ends a continuation, besides the model's; likewise")->expected(1);
   app.add_flag("--log-probabilities", s.log_probabilities, "print that of each new token, in nats");
@@ -57,7 +71,7 @@ inline void add_options(CLI::App& app, GenerateSettings& s) {
   app.add_option("--date", s.date, "YYYY-MM-DD, for chat templates that say what day it is");
   app.add_option("--system", s.system, "the system's message in a chat")->needs("--chat");
   app.add_option("--together", s.together, "how many prompts are decoded together")
-      ->check(CLI::PositiveNumber)
+      ->check(positive)
       ->capture_default_str();
 }
 
