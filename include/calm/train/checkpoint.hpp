@@ -84,25 +84,26 @@ class CheckpointFolder {
   }
 
   /// Calls read(folder) for the newest checkpoint with wanted(step), or, where that throws `Error`, for the one before,
-  /// and so on. Returns its step, or nothing where there is no checkpoint; warn(text) says what was passed over and
-  /// why. Throws `Error` if all are damaged.
+  /// and so on. Returns its step, or nothing where there is no checkpoint; warn(text) is told of each that was passed
+  /// over, and why. Throws `Error`, which says that, if all are damaged.
   template <class Wanted, class Read, class Warn>
   std::optional<std::uint64_t> load_newest(const Wanted& wanted, const Read& read, const Warn& warn) const {
-    std::string reasons;
+    std::vector<std::string> passed;
     for (const std::uint64_t step : steps()) {
       if (!wanted(step)) continue;
       try {
         read(folder_of(step));
+        for (const std::string& reason : passed) warn(reason);
         return step;
       } catch (const Error& e) {
-        const std::string reason = "calm::train: " + folder_of(step) + " is passed over: " + e.what();
-        warn(reason);
-        reasons += "\n" + reason;
+        passed.push_back("calm::train: " + folder_of(step) + " is passed over: " + e.what());
       }
     }
-    calm::detail::require(reasons.empty(), [&] {
-      return "calm::train: " + path_ + ": no whole checkpoint of this run; name another folder, or remove this one to "
-             "start anew" + reasons;
+    calm::detail::require(passed.empty(), [&] {
+      std::string text = "calm::train: " + path_ + ": no whole checkpoint of this run; name another folder, or remove "
+                         "this one to start anew";
+      for (const std::string& reason : passed) text += "\n" + reason;
+      return text;
     });
     return std::nullopt;
   }
