@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -187,7 +186,7 @@ struct Bridge {
   /// Keys and values of what is read, [Batch, Source, KeyHead, Width] each.
   template <class A>
   auto keys_and_values(const A& a) const {
-    const auto [k, v] = keys_and_values_of(projected(combined(a)));
+    const auto [k, v] = nn::project(projected(combined(a)), k_proj, v_proj);
     return std::pair(normalised_keys(split<KeyWide, KeyHead, Width>(k)), split<KeyWide, KeyHead, Width>(v));
   }
   template <class Stored>
@@ -244,13 +243,6 @@ struct Bridge {
       return a;
     else
       return proj(a);
-  }
-  template <Operand P>
-  auto keys_and_values_of(const P& p) const {
-    if constexpr (std::is_same_v<Device, Cpu> && PackedMatrix<decltype(k_proj.weight())> && !config.bias)
-      return linear(p, k_proj.weight(), v_proj.weight());
-    else
-      return std::tuple{k_proj(p), v_proj(p)};
   }
   template <Operand A>
   auto normalised(const A& a) const {

@@ -61,7 +61,7 @@ struct SelfAttention {
           return std::tuple{rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(queries), q_norm), turned),
                             turned_keys(keys, turned), split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)};
         },
-        projected(x, q_proj, k_proj, v_proj));
+        project(x, q_proj, k_proj, v_proj));
     if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
     if constexpr (is_var<decltype(k)>) {
@@ -76,7 +76,7 @@ struct SelfAttention {
   /// Puts the keys and values of x into the cache, and computes nothing else.
   template <Operand X>
   void remember(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache& cache) const {
-    const auto [keys, values] = projected(x, k_proj, v_proj);
+    const auto [keys, values] = project(x, k_proj, v_proj);
     cache.put(value(turned_keys(keys, turned)), value(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)), layout);
   }
 
@@ -95,13 +95,6 @@ struct SelfAttention {
   static constexpr AttentionOptions<Heads<S>::extent, RoundedBy<Mode>> options{
       .scale = S::config.query_scale, .softcap = S::config.attention_softcap};
 
-  template <class X, class... Projection>
-  static auto projected(const X& x, const Projection&... by) {
-    if constexpr (std::is_same_v<Device, Cpu> && (PackedMatrix<decltype(by.weight())> && ...) && !bias)
-      return linear(x, by.weight()...);
-    else
-      return std::tuple{by(x)...};
-  }
   template <class K>
   auto turned_keys(const K& keys, const Rotations& turned) const {
     return rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(keys), k_norm), turned);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <tuple>
 #include <type_traits>
 
 #include "calm/nn/lora.hpp"
@@ -17,6 +18,7 @@ namespace calm::nn {
 /// y = x · Wᵀ (+ b).   x: [..., In] -> y: [..., Out]; weight: [Out, In], bias: [Out]
 template <Axis In, Axis Out, class T, class Device, class Mode, bool Bias = false>
 struct Linear {
+  static constexpr bool has_bias = Bias;
   static constexpr std::size_t parameter_count = In::extent * Out::extent + (Bias ? Out::extent : 0);
 
   Parameter<Mode, Tensor<T, Device, Out, In>> weight;
@@ -44,5 +46,16 @@ struct Linear {
     low_rank.visit(v);
   }
 };
+
+/// What each of several layers makes of x, as a tuple. Packed ones without biases do it on the host in one loop, to the
+/// same bits: x is rounded and packed once.
+template <Operand X, class... Layer>
+auto project(const X& x, const Layer&... layer) {
+  constexpr bool on_host = std::is_same_v<typename ValueOf<X>::device, Cpu>;
+  if constexpr (on_host && ((PackedMatrix<decltype(layer.weight())> && !Layer::has_bias) && ...))
+    return linear(x, layer.weight()...);
+  else
+    return std::tuple{layer(x)...};
+}
 
 }  // namespace calm::nn
