@@ -54,13 +54,13 @@ struct Texts {
   }
 
   template <class Rule>
-  Results compute(const Rule& how) const {
-    std::vector<T> out(q.size()), dq(q.size()), dk(k.size()), dv(k.size());
+  Results compute(const Rule& how, T there = T(0), bool adds = true) const {
+    std::vector<T> out(q.size()), dq(q.size(), there), dk(k.size(), there), dv(k.size(), there);
     std::vector<A> lse(e.batch * e.heads * e.queries);
     const T* const no_sink = nullptr;
     kernel::attention(Cpu{}, e, how, q.data(), k.data(), v.data(), no_sink, out.data(), lse.data());
     kernel::attention_backward(Cpu{}, e, how, q.data(), k.data(), v.data(), out.data(), lse.data(), d_out.data(),
-                               dq.data(), dk.data(), dv.data());
+                               dq.data(), dk.data(), dv.data(), static_cast<const T*>(nullptr), {adds, adds, adds});
     Results all;
     const auto add = [&](const auto& x) { all.emplace_back(x.begin(), x.end()); };
     add(out), add(dq), add(dk), add(dv), add(lse);
@@ -168,6 +168,18 @@ TEST_CASE("keys and values kept in bf16 are read as what they are") {
   };
   check(texts.rule);
   check(kernel::RoundedRule<float, bf16>{texts.rule});
+}
+
+TEST_CASE("attention's gradients are written, or added to what is there") {
+  const std::size_t heads = GENERATE(1u, 8u);  // in two passes and in one
+  const Texts<float> texts(2, 200, heads, heads, 24);
+  const Results alone = texts.compute(texts.rule);
+  CHECK((texts.compute(texts.rule, NAN, false) == alone));
+  const Results sums = texts.compute(texts.rule, 1000.0f);
+  for (const std::size_t at : {dq_at, dk_at, dv_at}) {
+    for (std::size_t i = 0; i < sums[at].size(); ++i)
+      REQUIRE(std::abs(sums[at][i] - 1000 - alone[at][i]) < 1e-3);
+  }
 }
 
 #ifdef _OPENMP

@@ -224,6 +224,14 @@ TEST_CASE("gradients of attention") {
       o.q, o.k, o.v);
 }
 
+TEST_CASE("gradients of attention where one variable is queries, keys and values") {
+  using One = Doubles<Batch, Time, Two, Narrow>;
+  auto x = random_parameter<One>(One::shape_type(batch, queries), 1);
+  KeyIntervals<Cpu> mask;
+  mask.end = Indices<Batch, Time>::from(Shape<Batch, Time>(batch, queries), {1, 2, 3, 0, 2, 3});
+  check_gradients([&](const auto& in) { return attention(in, in, in, mask); }, x);
+}
+
 TEST_CASE("gradients of attention with a sink") {
   Operands o;
   const auto mask = GENERATE(mixed_mask(), mask_with_holes());

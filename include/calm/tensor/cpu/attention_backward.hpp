@@ -12,6 +12,11 @@
 
 namespace calm::kernel {
 
+/// Which of attention's gradients are added to what stands there; others are written.
+struct AttentionAdds {
+  bool q = true, k = true, v = true;
+};
+
 namespace detail {
 
 /// What one attention's gradients are made from, and where they go: dq, dk and dv may be null.
@@ -21,6 +26,7 @@ struct AttentionGradients {
   const Accumulator<T>* lse;
   const T *d_out, *d_lse;
   T *dq, *dk, *dv;
+  AttentionAdds adds;
 };
 
 /// What a thread makes at a time: the part of the gradients that queries [i_begin, i_end) and keys [j_begin, j_end) of
@@ -166,12 +172,18 @@ void backward_block(const AttentionRule<A>& rule, BlockProduct<W, A> multiply, c
   }
 }
 
-/// to[i, c] += from[i, c], of which there are `columns` in a row
+/// to[i, c] = from[i, c] (+ to[i, c] if `add`), of which there are `columns` in a row
 template <class T, class A>
-void add_gradients(std::size_t rows, std::size_t width, const A* from, std::size_t columns, T* to, std::size_t stride) {
+void put_gradients(std::size_t rows, std::size_t width, const A* from, std::size_t columns, bool add, T* to,
+                   std::size_t stride) {
   with_row_kernels([=](auto set) {
-    for (std::size_t i = 0; i < rows; ++i)
-      set.template add<A>(width, to + i * stride, A(1), from + i * columns, to + i * stride);
+    for (std::size_t i = 0; i < rows; ++i) {
+      T* const row = to + i * stride;
+      if (add)
+        set.template add<A>(width, row, A(1), from + i * columns, row);
+      else
+        set.cast(width, from + i * columns, row);
+    }
   });
 }
 
@@ -238,17 +250,18 @@ void backward_item(const AttentionExtents& e, const AttentionRule<A>& rule, cons
   for (std::size_t i0 = item.i_begin; i0 < item.i_end; i0 += w.queries) {
     const std::size_t n = std::min(w.queries, item.i_end - i0);
     w.seen.read(rule, e.keys, item.b * e.queries + i0, n);
-    if (w.seen.last <= item.j_begin || w.seen.first >= item.j_end) continue;
+    const bool sees_none = w.seen.last <= item.j_begin || w.seen.first >= item.j_end;
+    if (sees_none && (x.dq == nullptr || x.adds.q)) continue;
     pack_queries(e, x, item, i0, n, w);
-    attend_backward(e, rule, x, item, i0, n, w);
+    if (!sees_none) attend_backward(e, rule, x, item, i0, n, w);
     for (std::size_t g = 0; x.dq && g < group; ++g) {
       const std::size_t to = (item.b * e.queries + i0) * e.heads + item.kv_head * group + g;
-      add_gradients(n, width, w.side(g, 0).dq, w.columns, x.dq + to * width, e.heads * width);
+      put_gradients(n, width, w.side(g, 0).dq, w.columns, x.adds.q, x.dq + to * width, e.heads * width);
     }
   }
   const std::size_t stride = e.kv_heads * width, to = (item.b * e.keys + item.j_begin) * stride + item.kv_head * width;
-  if (x.dk) add_gradients(keys, width, w.dk, w.columns, x.dk + to, stride);
-  if (x.dv) add_gradients(keys, width, w.dv, w.columns, x.dv + to, stride);
+  if (x.dk) put_gradients(keys, width, w.dk, w.columns, x.adds.k, x.dk + to, stride);
+  if (x.dv) put_gradients(keys, width, w.dv, w.columns, x.adds.v, x.dv + to, stride);
 }
 
 /// `attention_backward` by products of words W. All of it in one pass where that keeps the threads busy; or else keys
@@ -281,8 +294,8 @@ void attend_all_backward(const AttentionExtents& e, const AttentionRule<Accumula
   AttentionGradients<T> of_keys = x, of_queries = x;
   of_keys.dq = nullptr, of_queries.dk = of_queries.dv = nullptr;
   const std::size_t parts = (2 * team + heads - 1) / heads;
-  if (x.dk || x.dv) pass(of_keys, parts, false);
   if (x.dq) pass(of_queries, parts, true);
+  if (x.dk || x.dv) pass(of_keys, parts, false);
 }
 
 }  // namespace detail
@@ -307,37 +320,40 @@ void attention_sink_backward(Cpu, const AttentionExtents& e, const T* sink, cons
   });
 }
 
-/// Adds the gradients of attention to dq, dk and dv, each of which may be null. d_lse [batch, queries, heads], the
-/// gradient of the log-sum-exps, may be null: since d lse_i / d score_ij = p_ij, it only lowers what stands beside
-/// out_i·d_out_i.
+/// The gradients of attention, in dq, dk and dv, each of which may be null; where some are one, they are made in this
+/// order. d_lse [batch, queries, heads], the gradient of the log-sum-exps, may be null: since d lse_i / d score_ij =
+/// p_ij, it only lowers what stands beside out_i·d_out_i.
 template <class T>
 void attention_backward(Cpu, const AttentionExtents& e, const AttentionRule<Accumulator<T>>& rule, const T* q,
                         const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out, T* dq, T* dk,
-                        T* dv, const T* d_lse = nullptr) {
-  detail::attend_all_backward<WordOf<T>, T>(e, rule, {q, k, v, out, lse, d_out, d_lse, dq, dk, dv});
+                        T* dv, const T* d_lse = nullptr, AttentionAdds adds = {}) {
+  detail::attend_all_backward<WordOf<T>, T>(e, rule, {q, k, v, out, lse, d_out, d_lse, dq, dk, dv, adds});
 }
 /// The same with the operands of its products rounded to `R`.
 template <class T, class R>
 void attention_backward(Cpu, const AttentionExtents& e, const RoundedRule<Accumulator<T>, R>& rule, const T* q,
                         const T* k, const T* v, const T* out, const Accumulator<T>* lse, const T* d_out, T* dq, T* dk,
-                        T* dv, const T* d_lse = nullptr) {
-  detail::attend_all_backward<WordOf<R>, T>(e, rule, {q, k, v, out, lse, d_out, d_lse, dq, dk, dv});
+                        T* dv, const T* d_lse = nullptr, AttentionAdds adds = {}) {
+  detail::attend_all_backward<WordOf<R>, T>(e, rule, {q, k, v, out, lse, d_out, d_lse, dq, dk, dv, adds});
 }
 
 #ifdef CALM_COMPILED
 CALM_EXTERN template void attention_backward<float>(Cpu, const AttentionExtents&, const AttentionRule<float>&,
                                                     const float*, const float*, const float*, const float*,
-                                                    const float*, const float*, float*, float*, float*, const float*);
+                                                    const float*, const float*, float*, float*, float*, const float*,
+                                                    AttentionAdds);
 CALM_EXTERN template void attention_backward<double>(Cpu, const AttentionExtents&, const AttentionRule<double>&,
                                                      const double*, const double*, const double*, const double*,
                                                      const double*, const double*, double*, double*, double*,
-                                                     const double*);
+                                                     const double*, AttentionAdds);
 CALM_EXTERN template void attention_backward<bf16>(Cpu, const AttentionExtents&, const AttentionRule<float>&,
                                                    const bf16*, const bf16*, const bf16*, const bf16*, const float*,
-                                                   const bf16*, bf16*, bf16*, bf16*, const bf16*);
+                                                   const bf16*, bf16*, bf16*, bf16*, const bf16*,
+                                                   AttentionAdds);
 CALM_EXTERN template void attention_backward<float>(Cpu, const AttentionExtents&, const RoundedRule<float, bf16>&,
                                                     const float*, const float*, const float*, const float*,
-                                                    const float*, const float*, float*, float*, float*, const float*);
+                                                    const float*, const float*, float*, float*, float*, const float*,
+                                                    AttentionAdds);
 #endif
 
 }  // namespace calm::kernel

@@ -136,7 +136,7 @@ struct AttentionNode {
   [[no_unique_address]] KeepIf<WithLse, Slot, 4> lse_slot;
 
   void backward(Tape<Device>& tape, Slot out_slot) {
-    T *dq = nullptr, *dk = nullptr, *dv = nullptr;
+    typename Tape<Device>::template Target<T> dq{}, dk{}, dv{};
     const T *d_out = tape.template incoming<T>(out_slot), *d_lse = nullptr;
     if constexpr (WithLse) {
       d_lse = tape.template incoming<T>(lse_slot);
@@ -144,16 +144,31 @@ struct AttentionNode {
       if (d_out == nullptr) d_out = tape.template gradient<T>(out_slot);
     }
     const auto* sums = static_cast<const Accumulator<T>*>(lse.data());
-    if constexpr (NeedQ) dq = tape.template gradient<T>(q_slot);
-    if constexpr (NeedK) dk = tape.template gradient<T>(k_slot);
-    if constexpr (NeedV) dv = tape.template gradient<T>(v_slot);
-    kernel::attention_backward(Device{}, attention_extents(q, k), form.rule(mask), q.data(), k.data(), v.data(),
-                               out.data(), sums, d_out, dq, dk, dv, d_lse);
+    if constexpr (NeedQ) dq = place_of(tape, q_slot);
+    if constexpr (NeedK) dk = place_of(tape, k_slot);
+    if constexpr (NeedV) dv = place_of(tape, v_slot);
+    const auto run = [&](auto... adds) {
+      kernel::attention_backward(Device{}, attention_extents(q, k), form.rule(mask), q.data(), k.data(), v.data(),
+                                 out.data(), sums, d_out, dq.data, dk.data, dv.data, d_lse, adds...);
+    };
+    if constexpr (writes)
+      run(kernel::AttentionAdds{dq.adds, dk.adds, dv.adds});
+    else
+      run();
     if constexpr (NeedSink) {
       kernel::attention_sink_backward(Device{}, attention_extents(q, k), sink.data(), out.data(), sums, d_out,
                                       tape.template gradient<T>(sink_slot));
     }
     if constexpr (WithLse) tape.release(lse_slot);
+  }
+
+ private:
+  static constexpr bool writes = std::is_same_v<Device, Cpu>;  // other kernels add to what stands there
+  static auto place_of(Tape<Device>& tape, Slot slot) {
+    if constexpr (writes)
+      return tape.template target<T>(slot);
+    else
+      return typename Tape<Device>::template Target<T>{tape.template gradient<T>(slot), true};
   }
 };
 
