@@ -15,19 +15,25 @@
 
 namespace {
 
+/// CLI11 reads -3 as 2^64 - 3.
+std::string refuse_negative(const std::string& text) {
+  return text.starts_with('-') ? "expected no number below 0, found " + text : "";
+}
+
 void add_options(CLI::App& app, kv::Settings& settings, bool& paper_scale) {
-  app.add_option("--seed", settings.seed, "of keys, augments, bridges and data")->capture_default_str();
-  app.add_option("--seeds", settings.seeds, "how many seeds, from --seed on, make the table")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--anchor-seed", settings.anchor_seed, "of the anchor, which serves all seeds")->capture_default_str();
+  const auto count = [&](const char* name, auto& value, const char* what) {
+    return app.add_option(name, value, what)->check(refuse_negative)->capture_default_str();
+  };
+  count("--seed", settings.seed, "of keys, augments, bridges and data");
+  count("--seeds", settings.seeds, "how many seeds, from --seed on, make the table")->check(CLI::Range(1, 1000));
+  count("--anchor-seed", settings.anchor_seed, "of the anchor, which serves all seeds");
   app.add_option("--bases", settings.bases, "folder of the base models")->capture_default_str();
   app.add_option("-o,--out", settings.out, "folder of bridges, metrics and tables")->capture_default_str();
-  app.add_option("--evaluated", settings.evaluated, "expressions per set")->capture_default_str();
-  app.add_option("--steps", settings.composition.steps, "of training the bridges")->capture_default_str();
-  app.add_option("--anchor-steps", settings.anchor.steps, "of training the anchor")->capture_default_str();
-  app.add_option("--augment-steps", settings.augment.steps, "of training an augment")->capture_default_str();
-  app.add_option("--full-steps", settings.full.steps, "of fine-tuning a whole model")->capture_default_str();
+  count("--evaluated", settings.evaluated, "expressions per set")->check(CLI::Range(1, 1'000'000));
+  count("--steps", settings.composition.steps, "of training the bridges");
+  count("--anchor-steps", settings.anchor.steps, "of training the anchor");
+  count("--augment-steps", settings.augment.steps, "of training an augment");
+  count("--full-steps", settings.full.steps, "of fine-tuning a whole model");
   app.add_option("--full-rate", settings.full.learning_rate, "the learning rate of that")->capture_default_str();
   app.add_flag("--retrain", settings.retrain, "train again what is there already");
   app.add_flag("--paper-scale", paper_scale, "25 000 keys and values, 3 to 6 operands: for a GPU");
