@@ -5,7 +5,6 @@
 /// target.
 #include <cstddef>
 #include <type_traits>
-#include <utility>
 
 #include "calm/tensor/ops/cross_entropy.hpp"
 #include "machine.hpp"

@@ -6,7 +6,6 @@
 /// before: `of_peak` is the part of it. Of one row the weights are more than caches hold.
 ///
 ///     OMP_NUM_THREADS=1 packed_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <string>
 
-#include <calm/io/module_file.hpp>
+#include <calm/io/sha256.hpp>
 #include <calm/nn/initialise.hpp>
 #include <calm/nn/transformer.hpp>
 #include <calm/train/fit.hpp>

@@ -2,8 +2,6 @@
 /// a small model tuned in the large one's place.
 #pragma once
 
-#include <cstddef>
-
 #include <calm/generate/proxy_tuning.hpp>
 #include <calm/nn/lora.hpp>
 

@@ -13,7 +13,6 @@
 #include "calm/compose/kept_folds.hpp"
 #include "calm/compose/pass.hpp"
 #include "calm/compose/with.hpp"
-#include "calm/tensor/var.hpp"
 
 namespace calm {
 

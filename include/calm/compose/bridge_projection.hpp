@@ -6,7 +6,6 @@
 
 #include "calm/nn/linear.hpp"
 #include "calm/nn/lora.hpp"  // nn::RankAxis
-#include "calm/nn/module.hpp"
 
 namespace calm {
 

@@ -11,9 +11,9 @@
 #include "calm/nn/config.hpp"
 #include "calm/nn/norm.hpp"
 #include "calm/tensor/cpu/packed_mlp.hpp"
+#include "calm/tensor/cpu_pool.hpp"
 #include "calm/tensor/dtype.hpp"
 #include "calm/tensor/packed_tensor.hpp"
-#include "calm/tensor/storage.hpp"
 
 namespace calm {
 

@@ -7,7 +7,6 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "calm/nn/block.hpp"
 #include "calm/tensor/ops/checkpoint.hpp"

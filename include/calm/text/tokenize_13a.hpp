@@ -5,8 +5,6 @@
 #include <string>
 #include <string_view>
 
-#include "calm/text/utf8.hpp"
-
 namespace calm::text {
 
 namespace detail {

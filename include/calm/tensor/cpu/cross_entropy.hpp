@@ -1,7 +1,6 @@
 /// \file  Host kernel of the cross-entropy of one block of logits.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <type_traits>

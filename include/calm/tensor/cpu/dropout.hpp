@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 #include "calm/tensor/cpu/parallel.hpp"
 #include "calm/tensor/device.hpp"

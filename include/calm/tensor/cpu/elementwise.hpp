@@ -1,7 +1,6 @@
 /// \file  Host kernels for elementwise arithmetic. A second operand of `cols` elements repeats; cols = 0: it does not.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
 #include "calm/tensor/cpu/parallel.hpp"
