@@ -199,6 +199,7 @@ class Composition : public detail::Branches<B...> {
           return branch.pass(tokens, layout, std::get<i>(caches.augments));
         });
       });
+      // Only token last[b] of each text passes the top block, so links behind that see what this token sees.
       const auto run = [&]<Operand X>(X x, std::size_t first, std::size_t end) {
         if (first == end || end < Anchor::depth) {
           auto h = anchor.run(std::move(x), first, end, layout, &caches.anchor);
