@@ -3,7 +3,6 @@
 #include <cstring>
 #include <memory>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>

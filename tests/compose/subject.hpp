@@ -1,7 +1,6 @@
 /// \file  A composition whose type is forgotten, so that what every composition owes is written and compiled once.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

@@ -1,7 +1,5 @@
 #include "calm/compose/two_way.hpp"
 
-#include <vector>
-
 #include <catch2/catch.hpp>
 
 #include "compose/models.hpp"

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstddef>
 #include <fstream>
-#include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>

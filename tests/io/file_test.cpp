@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <string>
-#include <utility>
 
 #include <catch2/catch.hpp>
 

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <catch2/catch.hpp>
 

@@ -1,7 +1,6 @@
 #include "calm/tensor/storage.hpp"
 
 #include <cstdint>
-#include <utility>
 
 #include <catch2/catch.hpp>
 

@@ -1,6 +1,5 @@
 #include "calm/train/jsonl_stream.hpp"
 
-#include <algorithm>
 #include <cctype>
 #include <set>
 #include <string>

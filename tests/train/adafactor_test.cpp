@@ -1,6 +1,5 @@
 #include "calm/train/adafactor.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>

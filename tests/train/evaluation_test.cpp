@@ -1,7 +1,6 @@
 #include "calm/train/evaluation.hpp"
 
 #include <cmath>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>

@@ -1,6 +1,5 @@
 #include "calm/tensor/ops/checkpoint.hpp"
 
-#include <algorithm>
 #include <vector>
 
 #include <catch2/catch.hpp>
