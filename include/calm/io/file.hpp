@@ -84,6 +84,12 @@ class InputFile {
   /// Bytes in it when it was opened.
   std::size_t size() const { return size_; }
 
+  struct stat status_now() const {
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) throw_system(path_, "cannot read its size", errno, "check the disk");
+    return status;
+  }
+
   /// Throws `Error` if the file has become shorter.
   void require_whole() const {
     const auto now = static_cast<std::size_t>(status_now().st_size);
@@ -107,12 +113,6 @@ class InputFile {
   }
 
  private:
-  struct stat status_now() const {
-    struct stat status {};
-    if (::fstat(file_.get(), &status) != 0) throw_system(path_, "cannot read its size", errno, "check the disk");
-    return status;
-  }
-
   std::string path_;
   Descriptor file_;
   std::size_t size_ = 0;

@@ -1,12 +1,9 @@
 /// \file  A JSONL file of texts on disk: an index of its lines in memory, the lines themselves read when asked for.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -47,9 +44,9 @@ class Jsonl {
 
   std::size_t size() const { return state_->begins.size() - 1; }
   JsonlKind kind() const { return state_->kind; }
-  const std::string& path() const { return state_->path; }
+  const std::string& path() const { return state_->path(); }
   /// Where line `i`, counted from 0, stands, for messages.
-  JsonlPlace place(std::size_t i) const { return {state_->path, i + 1}; }
+  JsonlPlace place(std::size_t i) const { return {state_->path(), i + 1}; }
 
   /// Reads line `i`, counted from 0, into `out`, reusing its memory. Throws `Error` if there is no such line, it is not
   /// as it should be, or the file has changed.
@@ -62,65 +59,39 @@ class Jsonl {
 
  private:
   struct State {
-    std::string path;
-    io::detail::Descriptor file;
+    io::detail::InputFile file;
     struct stat status {};
     std::vector<std::uint64_t> begins;  ///< of each line, in bytes; and the end of the file
     JsonlKind kind = JsonlKind::text;   ///< the first line's
 
-    explicit State(const std::string& p) : path(p), file(io::detail::open_descriptor(p, O_RDONLY)) {
-      if (file.get() < 0) io::detail::throw_system(p, "cannot open", errno, "check the path and its permissions");
-      status = status_now();
-      calm::detail::require(S_ISREG(status.st_mode), [&] {
-        return "calm::text: " + p + ": expected a regular file, found " +
-               (S_ISDIR(status.st_mode) ? "a directory; name a file in it" : "a device, pipe or socket");
-      });
+    explicit State(const std::string& p) : file(p), status(file.status_now()) {
       calm::detail::require(status.st_size > 0, [&] {
         return "calm::text: " + p + ": expected at least one line, " + std::string(detail::jsonl_shapes) +
                ", found an empty file";
       });
     }
 
-    struct stat status_now() const {
-      struct stat now {};
-      if (::fstat(file.get(), &now) != 0)
-        io::detail::throw_system(path, "cannot read its size", errno, "check the disk");
-      return now;
-    }
+    const std::string& path() const { return file.path(); }
 
     void require_unchanged() const {
-      const struct stat now = status_now();
+      const struct stat now = file.status_now();
       calm::detail::require(now.st_size == status.st_size && now.st_mtim.tv_sec == status.st_mtim.tv_sec &&
                                 now.st_mtim.tv_nsec == status.st_mtim.tv_nsec,
                             [&] {
-                              return "calm::text: " + path + ": expected " + std::to_string(status.st_size) +
+                              return "calm::text: " + path() + ": expected " + std::to_string(status.st_size) +
                                      " bytes as when it was opened, found a file written to since (" +
                                      std::to_string(now.st_size) + " bytes); open it again";
                             });
     }
 
-    /// Fills `buffer` from byte `offset` on, all of it.
-    void read_bytes(std::uint64_t offset, char* buffer, std::size_t bytes) const {
-      while (bytes > 0) {
-        const ssize_t n = ::pread(file.get(), buffer, bytes, static_cast<off_t>(offset));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) io::detail::throw_system(path, "cannot read", errno, "check the disk");
-        if (n == 0) require_unchanged();  // it is shorter now, so this throws
-        calm::detail::require(n > 0, [&] { return "calm::text: " + path + ": ends before its size says"; });
-        buffer += n;
-        offset += static_cast<std::uint64_t>(n);
-        bytes -= static_cast<std::size_t>(n);
-      }
-    }
-
     void require_short(std::size_t bytes, std::size_t i) const {
       if (bytes > max_jsonl_line_bytes)
-        detail::fail_line({path, i + 1}, "expected a line of at most " + std::to_string(max_jsonl_line_bytes) +
-                                             " bytes, found a longer one; write one object per line");
+        detail::fail_line({path(), i + 1}, "expected a line of at most " + std::to_string(max_jsonl_line_bytes) +
+                                               " bytes, found a longer one; write one object per line");
     }
 
     void parse(std::string_view bytes, std::size_t i, JsonlLine& out) const {
-      const JsonlPlace place{path, i + 1};
+      const JsonlPlace place{path(), i + 1};
       parse_jsonl_line(bytes, place, out);
       if (i > 0 && out.kind != kind)
         detail::fail_line(place, std::string("found ") + shape(out.kind) + ", but line 1 is " + shape(kind) +
@@ -152,7 +123,7 @@ class Jsonl {
       };
       for (std::uint64_t offset = 0; offset < size; offset += piece.size()) {
         piece.resize(std::min<std::uint64_t>(piece.size(), size - offset));
-        read_bytes(offset, piece.data(), piece.size());
+        file.read(offset, piece.data(), piece.size());
         std::string_view left = piece;
         for (std::size_t end; (end = left.find('\n')) != std::string_view::npos; left.remove_prefix(end + 1))
           finish_line(left.substr(0, end), offset + static_cast<std::size_t>(left.data() - piece.data()) + end + 1);
@@ -168,13 +139,13 @@ class Jsonl {
 
     void read(std::size_t i, JsonlLine& out) const {
       calm::detail::require(i < begins.size() - 1, [&] {
-        return "calm::text: " + path + ": expected a line below " + std::to_string(begins.size() - 1) +
+        return "calm::text: " + path() + ": expected a line below " + std::to_string(begins.size() - 1) +
                ", counted from 0, found " + std::to_string(i);
       });
       require_unchanged();
       require_short(begins[i + 1] - begins[i], i);
       std::string bytes(begins[i + 1] - begins[i], '\0');
-      read_bytes(begins[i], bytes.data(), bytes.size());
+      file.read(begins[i], bytes.data(), bytes.size());
       if (bytes.back() == '\n') bytes.pop_back();
       parse(bytes, i, out);
     }
