@@ -72,7 +72,7 @@ inline void add_options(CLI::App& app, ComposeSettings& s) {
       ->check(CLI::IsMember({"auto", "keep", "none"}));
   app.add_flag("--fresh", s.fresh, "train anew, whatever is in --out");
   app.add_option("--generate", s.prompts, "a prompt to continue with the bridges; may be given several times")
-      ->expected(1);
+      ->allow_extra_args(false);
   add_options(app, s.generate);
 }
 

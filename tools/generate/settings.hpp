@@ -62,8 +62,10 @@ inline void add_options(CLI::App& app, GenerateSettings& s) {
   app.add_option("--sampling-seed", s.seed, "of the drawing; prompt i draws from stream i")
       ->check(not_negative)
       ->capture_default_str();
-  app.add_option("--stop", s.stops, "text that ends a continuation; may be given several times")->expected(1);
-  app.add_option("--end-token", s.ends, "token that ends a continuation, besides the model's; likewise")->expected(1);
+  app.add_option("--stop", s.stops, "text that ends a continuation; may be given several times")
+      ->allow_extra_args(false);
+  app.add_option("--end-token", s.ends, "token that ends a continuation, besides the model's; likewise")
+      ->allow_extra_args(false);
   app.add_flag("--log-probabilities", s.log_probabilities, "print that of each new token, in nats");
   app.add_flag("--json", s.json, "print a line of JSON for each prompt, when it is done");
   app.add_flag("--no-prompt", s.hides_prompt, "print what is new alone");

@@ -146,7 +146,7 @@ class RecordFile {
     if (found.starts_with(magic) && found.size() >= begin) std::memcpy(&length, found.data() + magic.size(), 8);
     if (length == 0 || length > file_bytes_ - begin || length > (std::uint64_t{1} << 20))
       throw Error("calm::io: " + path_ + ": expected a file of records that calm wrote, found something else; " +
-                  "name another file");
+                  "name another file, or delete this one");
     found.assign(length, '\0');
     if (!read_at(found.data(), length, begin)) fail_to_read();
     for (const auto& [key, value] : identity) {
