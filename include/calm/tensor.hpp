@@ -23,6 +23,7 @@
 #include "calm/tensor/ops/packed_cross_entropy.hpp"
 #include "calm/tensor/ops/packed_embedding.hpp"
 #include "calm/tensor/ops/packed_linear.hpp"
+#include "calm/tensor/ops/packed_projections.hpp"
 #include "calm/tensor/ops/pick.hpp"
 #include "calm/tensor/ops/reduce.hpp"
 #include "calm/tensor/ops/reshape.hpp"

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "calm/nn/config.hpp"
 #include "calm/nn/kv_cache.hpp"
@@ -57,11 +58,11 @@ struct SelfAttention {
   template <Operand X>
   auto operator()(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache* cache = nullptr) const {
     const auto [q, k, v] = std::apply(
-        [&](const auto& queries, const auto& keys, const auto& values) {
+        [&](const auto& values, const auto& queries, const auto& keys) {
           return std::tuple{rotated(normalised(split<Queries<S>, Heads<S>, HeadWidth<S>>(queries), q_norm), turned),
                             turned_keys(keys, turned), split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)};
         },
-        project(x, q_proj, k_proj, v_proj));
+        projected(x, turned, v_proj, q_proj, k_proj));
     if (cache == nullptr) return output(calm::attention(q, k, v, layout.keys, options));
     cache->put(value(k), value(v), layout);
     if constexpr (is_var<decltype(k)>) {
@@ -76,7 +77,7 @@ struct SelfAttention {
   /// Puts the keys and values of x into the cache, and computes nothing else.
   template <Operand X>
   void remember(const X& x, const Layout<Device>& layout, const Rotations& turned, Cache& cache) const {
-    const auto [keys, values] = project(x, k_proj, v_proj);
+    const auto [values, keys] = projected(x, turned, v_proj, k_proj);
     cache.put(value(turned_keys(keys, turned)), value(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(values)), layout);
   }
 
@@ -95,6 +96,19 @@ struct SelfAttention {
   static constexpr AttentionOptions<Heads<S>::extent, RoundedBy<Mode>> options{
       .scale = S::config.query_scale, .softcap = S::config.attention_softcap};
 
+  /// Whether heads turn as they are made, not in a pass of their own.
+  static constexpr bool turned_in_product =
+      S::config.positions == PositionKind::rotary && !bias && !normed && std::is_same_v<Device, Cpu> &&
+      PackedMatrix<decltype(std::declval<const Query&>().weight())> && turns_within_products<HeadWidth<S>::extent>;
+
+  template <class X, class... Turning>
+  static auto projected(const X& x, const Rotations& by, const Key& values, const Turning&... turning) {
+    if constexpr (turned_in_product)
+      return linear(x, values.weight(),
+                    Rotated{turning.weight(), by, RopeLayout::half_split, S::config.rotary_width}...);
+    else
+      return project(x, values, turning...);
+  }
   template <class K>
   auto turned_keys(const K& keys, const Rotations& turned) const {
     return rotated(normalised(split<Keys<S>, KeyHeads<S>, HeadWidth<S>>(keys), k_norm), turned);
@@ -108,7 +122,7 @@ struct SelfAttention {
   }
   template <class X>
   static auto rotated(const X& x, const Rotations& turned) {
-    if constexpr (S::config.positions == PositionKind::rotary)
+    if constexpr (S::config.positions == PositionKind::rotary && !turned_in_product)
       return rope(x, turned, RopeLayout::half_split, S::config.rotary_width);
     else
       return x;

@@ -10,7 +10,7 @@
 #include "calm/nn/module.hpp"
 #include "calm/tensor/ops/arithmetic.hpp"
 #include "calm/tensor/ops/linear.hpp"
-#include "calm/tensor/ops/packed_linear.hpp"
+#include "calm/tensor/ops/packed_projections.hpp"
 #include "calm/tensor/ops/rounded_linear.hpp"
 
 namespace calm::nn {

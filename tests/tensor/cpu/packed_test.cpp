@@ -113,10 +113,12 @@ TEMPLATE_TEST_CASE("a gradient made in several pieces is that of each row alone"
   }
 }
 
-TEMPLATE_TEST_CASE("products of one x are those of each weight alone, to the bit", "[packed]", float, bf16) {
+TEMPLATE_TEST_CASE("products of one x are those of each weight alone, turned or not, to the bit", "[packed]", float,
+                   bf16) {
   using T = TestType;
-  const std::size_t in = GENERATE(7u, 576u, 1500u), rows = GENERATE(1u, 2u, 5u);
-  const std::size_t outs[] = {576, 40, 193};
+  const std::size_t in = GENERATE(7u, 576u, 1500u), rows = GENERATE(1u, 2u, 5u, 250u);
+  const std::size_t outs[] = {576, 40, 192}, widths[] = {64, 0, 24};
+  const auto table = random_numbers<T>(rows * 64, 5);
   const auto x = random_numbers<T>(rows * in, 2);
   std::vector<std::vector<kernel::WordOf<T>>> words;
   std::vector<std::vector<float>> found, expected;
@@ -125,8 +127,16 @@ TEMPLATE_TEST_CASE("products of one x are those of each weight alone, to the bit
     found.emplace_back(rows * out, 7.0f);
     expected.emplace_back(rows * out, 7.0f);
     kernel::multiply_packed<T>(Cpu{}, rows, out, in, x.data(), words.back().data(), false, expected.back().data());
+    if (const std::size_t width = widths[words.size() - 1]; width > 0) {
+      float* const y = expected.back().data();
+      kernel::rope<float>(Cpu{}, rows, out / width, width, width - 2, false, table.data(), y, y);
+    }
   }
-  const auto side = [&](std::size_t i) { return kernel::PackedSide<T>{words[i].data(), outs[i], found[i].data()}; };
+  const auto side = [&](std::size_t i) {
+    kernel::PackedSide<T> s{words[i].data(), outs[i], found[i].data()};
+    if (widths[i] > 0) s.turn = {table.data(), widths[i], widths[i] - 2};
+    return s;
+  };
   kernel::multiply_packed_each(Cpu{}, rows, in, x.data(), std::array{side(0), side(1), side(2)});
   CHECK(found == expected);
 }

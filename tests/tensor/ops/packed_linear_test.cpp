@@ -74,20 +74,3 @@ TEST_CASE("a packed parameter gives back what was assigned, rounded") {
   static_assert(!decltype(p)::trainable);
   static_assert(std::is_same_v<Parameter<FrozenAs<bf16>, Floats<Wide>>, FrozenParameter<Floats<Wide>>>);
 }
-
-TEST_CASE("packed products of one input are those of each weight alone, and so are their gradients") {
-  using Square = Doubles<Wide, Wide>;
-  const Packed<double, W> w(random_tensor<W>({}, 2));
-  const Packed<double, Square> v(random_tensor<Square>({}, 3));
-  auto x = random_parameter<X>(Shape<Batch, Time, Wide>(1, 2), 1);
-  const auto both = [&](const auto& in) {
-    const auto [y, z] = linear(in, w, v);
-    return sum(y) + sum(z);
-  };
-  check_gradients(both, x);
-  const auto [y, z] = linear(x.value(), w, v);
-  const auto y_alone = linear(x.value(), w);
-  const auto z_alone = linear(x.value(), v);
-  for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == y_alone[i]);
-  for (std::size_t i = 0; i < z.size(); ++i) CHECK(z[i] == z_alone[i]);
-}

