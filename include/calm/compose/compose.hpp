@@ -200,13 +200,14 @@ class Composition : public detail::Branches<B...> {
         });
       });
       // Only token last[b] of each text passes the top block, so links behind that see what this token sees.
+      const auto places = anchor.places(layout);
       const auto run = [&]<Operand X>(X x, std::size_t first, std::size_t end) {
         if (first == end || end < Anchor::depth) {
-          auto h = anchor.run(std::move(x), first, end, layout, &caches.anchor);
+          auto h = anchor.run(std::move(x), first, end, places, &caches.anchor);
           if (first < end) join_beside(device{}, end - 1);  // what links behind this block read of augments' caches
           return h;
         }
-        auto h = anchor.run_to(last, std::move(x), first, layout, caches.anchor);
+        auto h = anchor.run_to(last, std::move(x), first, places, caches.anchor);
         join_beside(device{});
         if (layout.time() > 1) std::apply([&](auto&... p) { ((p.seen = nn::only_at(p.seen, last)), ...); }, passes);
         return h;
@@ -253,8 +254,8 @@ class Composition : public detail::Branches<B...> {
 
   /// Runs the anchor's blocks [first, end) over whole texts.
   auto over(const Layout& layout) const {
-    return [this, &layout]<Operand X>(X x, std::size_t first, std::size_t end) {
-      return anchor.run(std::move(x), first, end, layout);
+    return [this, places = anchor.places(layout)]<Operand X>(X x, std::size_t first, std::size_t end) {
+      return anchor.run(std::move(x), first, end, places);
     };
   }
 

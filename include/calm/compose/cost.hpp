@@ -135,14 +135,15 @@ constexpr void count_training_bytes(Plan& plan) {
   plan.optimizer += pooled_bytes(parameters * sizeof(double));  // the gradients' sums of squares
   // Several branches read copies of a state; each copy has a gradient.
   bridge_work += Model::branches > 1 ? Model::branches * of(c.hidden) : 0;
-  std::size_t tables = 0, checkpoints = 0;
+  std::size_t locals = 0, checkpoints = 0;
+  for (std::size_t i = first + 1; i < c.layers; ++i) locals += Model::spec::config.is_local(i);
   for (std::size_t i = 0; i < stops; ++i) {
     const std::size_t begin = Model::stops::layers[i] + 1;
     const std::size_t end = i + 1 < stops ? Model::stops::layers[i + 1] + 1 : c.layers;
-    tables += nn::stretches<typename Model::spec>(begin, end);
     checkpoints += nn::stretches<typename Model::spec>(begin, end, plan.checkpoint_every);
   }
   const std::size_t recorded = c.layers - 1 - first, again = std::min(plan.checkpoint_every, recorded);
+  const std::size_t tables = (locals > 0) + (locals < recorded);
   plan.activations = (again > 0 ? checkpoints * of(c.hidden) : recorded * Block::kept(tokens)) +
                      tables * Block::rotations(tokens) + bridges + stops * of(c.hidden) + linked +
                      Block::norm_input(tokens) + 6 * indices(1);

@@ -52,10 +52,11 @@ void run_augment(const B& branch, const nn::Tokens<typename B::device>& tokens,
                  const Each& each) {
   std::array<StatesOf<B>, B::augment_type::depth> of_layer;
   auto x = branch.augment.embed(tokens, layout);
+  const auto places = branch.augment.places(layout);
   std::size_t next = 0;
   for (std::size_t layer = 0; layer < of_layer.size(); ++layer) {
     if (!reads_layer<B>(layer)) continue;
-    x = branch.augment.run(std::move(x), next, layer + 1, layout, caches);
+    x = branch.augment.run(std::move(x), next, layer + 1, places, caches);
     next = layer + 1;
     of_layer[layer] = rename<Time, Source>(x);
     for (std::size_t i = 0; i < B::links; ++i) {

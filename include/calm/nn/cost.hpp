@@ -103,7 +103,7 @@ struct BlockCost {
     const std::size_t kept = c.norm == NormKind::layer ? element : sizeof(Kept);
     return pooled_bytes(tokens * width * kept) + pooled_bytes(tokens * norms * statistics * wide);
   }
-  /// The table that all blocks of a stretch turn their queries and keys by.
+  /// The table that all blocks turn their queries and keys by, or all local ones.
   static constexpr std::size_t rotations(std::size_t tokens) {
     return rotary ? pooled_bytes(tokens * c.width_of_head() * wide) : 0;
   }

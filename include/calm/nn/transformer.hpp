@@ -68,9 +68,29 @@ struct Trunk {
       return embedding(tokens, embed_tokens());
   }
 
+  using Rotations = typename Layer::Attention::Rotations;
+
+  /// A layout as blocks read it, with what turns queries and keys there, and the same through the window of local
+  /// blocks if there are any: made once, it serves all of them.
+  struct Places {
+    Layout<Device> all, near;
+    Rotations turned, turned_near;
+  };
+  static Places places(const Layout<Device>& layout) {
+    constexpr bool windows = S::config.window > 0;
+    Places p{layout, windows ? windowed(layout, S::config.window) : Layout<Device>{}, {}, {}};
+    p.turned = Layer::Attention::rotations(p.all);
+    if constexpr (windows) p.turned_near = Layer::Attention::rotations(p.near);
+    return p;
+  }
+
   /// Runs blocks [first, last).   x: [Batch, Time, Hidden] -> the same
   template <Operand X>
   auto run(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches = nullptr) const {
+    return run(std::move(x), first, last, places(layout), caches);
+  }
+  template <Operand X>
+  auto run(X x, std::size_t first, std::size_t last, const Places& at, Caches* caches = nullptr) const {
     if constexpr (S::config.window > 0) {
       // Stretches of local blocks, and of others.
       const auto end_of = [&](std::size_t i) {
@@ -78,36 +98,35 @@ struct Trunk {
         while (i < last && S::config.is_local(i) == local) ++i;
         return i;
       };
-      bool any_local = false;
-      for (std::size_t i = first; i < last; ++i) any_local = any_local || S::config.is_local(i);
-      const Layout<Device> near = any_local ? windowed(layout, S::config.window) : layout;
-      const auto layout_of = [&](std::size_t i) -> const auto& { return S::config.is_local(i) ? near : layout; };
+      const auto stretch = [&](auto y, std::size_t begin, std::size_t end) {
+        const bool local = S::config.is_local(begin);
+        return run_blocks(std::move(y), begin, end, local ? at.near : at.all, local ? at.turned_near : at.turned,
+                          caches);
+      };
       std::size_t next = std::max(first, end_of(first));
-      auto y = run_blocks(std::move(x), first, next, layout_of(first), caches);
+      auto y = stretch(std::move(x), first, next);
       while (next < last) {
         first = std::exchange(next, end_of(next));
-        y = run_blocks(std::move(y), first, next, layout_of(first), caches);
+        y = stretch(std::move(y), first, next);
       }
       return y;
     } else {
-      return run_blocks(std::move(x), first, last, layout, caches);
+      return run_blocks(std::move(x), first, last, at.all, at.turned, caches);
     }
   }
 
   /// Runs blocks [first, Depth), where only token `last[b]` of each text is asked for: of the others the last block
   /// makes keys and values alone.   x: [Batch, Time, Hidden] -> [Batch, 1, Hidden]
   template <Operand X>
-  auto run_to(const Tensor<Index, Device, Batch>& last, X x, std::size_t first, const Layout<Device>& layout,
+  auto run_to(const Tensor<Index, Device, Batch>& last, X x, std::size_t first, const Places& at,
               Caches& caches) const {
-    if (layout.time() == 1) return run(std::move(x), first, Depth, layout, &caches);
+    if (at.all.time() == 1) return run(std::move(x), first, Depth, at, &caches);
     constexpr std::size_t top = Depth - 1;
-    const auto y = run(std::move(x), first, top, layout, &caches);
-    Layout<Device> keys = layout;
-    keys.local = S::config.is_local(top);  // says how they are turned
-    layers[top].remember(y, keys, Layer::Attention::rotations(keys), caches[top]);
+    const auto y = run(std::move(x), first, top, at, &caches);
+    layers[top].remember(y, at.all, S::config.is_local(top) ? at.turned_near : at.turned, caches[top]);
     const auto one = calm::detail::same_elements<ValueOf<decltype(y)>>(gather<Time>(y, last),
                                                                        Shape<Batch, Time, Hidden<S>>(last.size(), 1));
-    return run(one, top, Depth, only_at(layout, last), &caches);
+    return run(one, top, Depth, only_at(at.all, last), &caches);
   }
 
   /// Empty caches for `batch` texts of up to `capacity` tokens.
@@ -124,8 +143,6 @@ struct Trunk {
   }
 
  private:
-  using Rotations = typename Layer::Attention::Rotations;
-
   /// Blocks [first, last) on a layout, as a function.
   struct Stretch {
     const Trunk* trunk;
@@ -140,9 +157,9 @@ struct Trunk {
   };
 
   template <Operand X>
-  auto run_blocks(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, Caches* caches) const {
-    using Next = decltype(layers[0](x, layout, Rotations()));
-    const Rotations turned = first < last ? Layer::Attention::rotations(layout) : Rotations();
+  auto run_blocks(X x, std::size_t first, std::size_t last, const Layout<Device>& layout, const Rotations& turned,
+                  Caches* caches) const {
+    using Next = decltype(layers[0](x, layout, turned));
     if constexpr (is_var<Next>) {
       if (checkpoint_every > 0 && first < last && caches == nullptr) {
         std::size_t next = std::min(first + checkpoint_every, last);
@@ -243,7 +260,7 @@ struct Transformer : Trunk<S, T, Device, Mode, S::config.layers> {
   Tensor<T, Device, Batch, Vocab<S>> next_logits(const Tokens<Device>& tokens, const Layout<Device>& layout,
                                                  const Tensor<Index, Device, Batch>& last, Caches& caches) const {
     return kernel::with_team(Device{}, [&] {
-      return next_head(this->run_to(last, this->embed(tokens, layout), 0, layout, caches));
+      return next_head(this->run_to(last, this->embed(tokens, layout), 0, this->places(layout), caches));
     });
   }
 
