@@ -32,12 +32,13 @@ namespace {
 /// Blocks of equal size are handed out again, newest first.
 class Memory {
  public:
-  static constexpr std::size_t room = std::size_t{1} << 34;
+  static constexpr std::size_t room = std::size_t{1} << 34, page = std::size_t{1} << 21;
 
   Memory() {
-    void* const at = mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const at = mmap(nullptr, room + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) throw std::bad_alloc();
-    base_ = static_cast<char*>(at);
+    base_ = static_cast<char*>(at) + (page - reinterpret_cast<std::uintptr_t>(at) % page);
+    madvise(base_, room, MADV_HUGEPAGE);  // each launch opens and closes every page
   }
   void* take(std::size_t bytes) {
     const std::size_t size = rounded(bytes);
@@ -73,7 +74,7 @@ class Memory {
  private:
   static std::size_t rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256 + 256; }
   void protect(int how) {
-    if (mprotect(base_, (used_ + 4095) / 4096 * 4096, how) != 0) std::abort();
+    if (mprotect(base_, (used_ + page - 1) / page * page, how) != 0) std::abort();
   }
 
   char* base_ = nullptr;
