@@ -7,6 +7,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
 endif()
 
 if(PROJECT_IS_TOP_LEVEL)
+  # g++ collects garbage less often: a tenth less time for up to half more memory, at most 1 GB a compiler.
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1000000>)
   find_program(CALM_CCACHE ccache)
   if(CALM_CCACHE)
     # Precompiled headers are compared by content, not by time.
