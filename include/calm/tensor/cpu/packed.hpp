@@ -134,12 +134,15 @@ template <class T, std::size_t N, class X>
 void multiply_few_rows_packed(std::size_t rows, std::size_t in, const X* x, const std::array<PackedSide<T>, N>& sides) {
   std::size_t panels = 0;
   for (const PackedSide<T>& s : sides) panels += panels_in(s.out);
+  // A loop lasts as long as its larger part: heads may be cut here.
+  std::array<PackedSide<T>, N> unturned = sides;
+  for (PackedSide<T>& s : unturned) s.turn = {};
   parallel_ranges(panels, few_rows_grain(words_in<T>(in)), [=](std::size_t begin, std::size_t end) {
-    each_side(sides, begin, end, [=](const PackedSide<T>& s, const Span& cols) {
+    each_side(unturned, begin, end, [=](const PackedSide<T>& s, const Span& cols) {
       multiply_columns_of<T>(s, rows, in, x, cols);
-      turn_columns(s, 0, rows, cols);
     });
   });
+  for (const PackedSide<T>& s : sides) turn_columns(s, 0, rows, {0, s.out});
 }
 
 }  // namespace detail
