@@ -103,6 +103,24 @@ TEST_CASE("lines of messages are trained on through JsonlStream") {
   CHECK(chats.prompt(chat.first(3)) == part(expected.tokens, {0, expected.answers[1].begin}));
 }
 
+TEST_CASE("wherever a text is cut in two, the prompt is read as when decoding, and the completion adds what it says") {
+  const TemporaryFolder folder;
+  const std::string whole = "tell me a story: Once upon a time, unbelievably";
+  for (const char* name : {"gemma", "llama"}) {
+    const ChatTokenizer chats(load_tokenizer_json(CALM_FIXTURES "/" + std::string(name) + "_tokenizer.json"),
+                              load("mistral"));
+    for (std::size_t cut = 1; cut < whole.size(); ++cut) {
+      const std::string prompt = whole.substr(0, cut), completion = whole.substr(cut);
+      CAPTURE(name, prompt);
+      put_contents(folder / "data", R"({"prompt": ")" + prompt + R"(", "completion": ")" + completion + "\"}\n");
+      train::Example example;
+      train::JsonlStream(Jsonl::open(folder / "data"), chats).read(0, example);
+      CHECK(part(example.tokens, {0, example.prompt}) == chats(prompt));
+      CHECK(chats.tokenizer().decode(example.tokens) == chats.tokenizer().decode(chats(whole)));
+    }
+  }
+}
+
 TEST_CASE("texts that are no chats are tokenized as they are") {
   const ChatTokenizer chats(tokenizer(), load("mistral"));
   CHECK(chats("Once upon a time") == tokenizer().ids("Once upon a time", Template::leave));

@@ -1,6 +1,7 @@
 #include "tools/compose/data.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,14 +21,17 @@ namespace {
 struct Subject {
   test::TemporaryFolder folder;
   programs::Ends ends{{0}, {9}};
-  text::Tokenizer tokenizer = (convert::write_digit_tokenizer(10, folder / "m"), text::load_tokenizer(folder / "m"));
+  std::shared_ptr<const text::Tokenizer> tokenizer = [this] {
+    convert::write_digit_tokenizer(10, folder / "m");
+    return std::make_shared<const text::Tokenizer>(text::load_tokenizer(folder / "m"));
+  }();
   programs::ComposeSettings settings;
 
   programs::Data read(const std::string& lines, std::size_t context = 100) {
     test::put_contents(folder / "data.jsonl", lines);
     settings.data = folder / "data.jsonl";
     settings.anchor = folder / "m";
-    return programs::read_data(settings, context, programs::LineReader(settings, tokenizer, ends));
+    return programs::read_data(settings, context, tokenizer, ends);
   }
 };
 
@@ -106,10 +110,11 @@ TEST_CASE("what cannot be learned from is refused by line") {
   Subject subject;
   subject.ends = {};
   subject.settings.held_out = 1;
-  CHECK_THROWS_WITH(subject.read(numbered_lines(2) + "{\"text\": \"7\"}\n"), Contains("data.jsonl:3: found 1 tokens"));
+  CHECK_THROWS_WITH(subject.read(numbered_lines(2) + "{\"text\": \"7\"}\n"),
+                    Contains("data.jsonl:3: ") && Contains("found 1 tokens"));
   CHECK_THROWS_WITH(
       subject.read("{\"prompt\": \"12\", \"completion\": \"x\"}\n{\"prompt\": \"1\", \"completion\": \"3\"}\n"),
-      Contains("data.jsonl:1: found 2 tokens, 2 of them the prompt's"));
+      Contains("data.jsonl:1: ") && Contains("found 2 tokens and a prompt of 2"));
   for (const double share : {0.0, -1.0, 2.0, 3.0}) {
     subject.settings.held_out = share;
     CHECK_THROWS_WITH(subject.read(numbered_lines(2)), Contains("--held-out"));
@@ -121,7 +126,7 @@ TEST_CASE("of a chat what the assistant says is learned") {
   subject.settings.held_out = 1;
   const std::string one = R"({"messages": [{"role": "user", "content": "34"}, {"role": "assistant", "content": "5"}]})";
   const std::string lines = one + "\n" + one + "\n";
-  CHECK_THROWS_WITH(subject.read(lines), Contains("data.jsonl:1: ") && Contains("chat template"));
+  CHECK_THROWS_WITH(subject.read(lines), Contains("chat template"));
   test::put_contents(subject.folder / "m/chat_template.jinja",
                      "{% for m in messages %}{{ 1 if m.role == 'user' else 2 }}{{ m.content }}{% endfor %}"
                      "{% if add_generation_prompt %}2{% endif %}");

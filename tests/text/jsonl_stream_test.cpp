@@ -96,19 +96,53 @@ TEST_CASE("without shuffling, the walk is the file's order") {
 
 TEST_CASE("a pair is learned from behind its prompt, a text from its beginning") {
   const TemporaryFolder folder;
-  JsonlStream pairs(file_of(folder, "{\"prompt\": \"ab\", \"completion\": \"c\"}\n"), bytes, {.begin = 1, .end = 2});
+  JsonlStream pairs(file_of(folder, "{\"prompt\": \"ab\", \"completion\": \"c\"}\n"), bytes, {.begin = {1}, .end = 2});
   Example example{.tokens = {5, 5, 5}, .prompt = 9, .labels = {1, 2, 3}};
   pairs(0, example);
   CHECK(example.tokens == Tokens{1, 'a', 'b', 'c', 2});
   CHECK(example.prompt == 3);
   CHECK(example.labels.empty());
 
-  JsonlStream texts(file_of(folder, "{\"text\": \"abc\"}\n"), bytes, {.begin = 1});
+  JsonlStream texts(file_of(folder, "{\"text\": \"abc\"}\n"), bytes, {.begin = {1}});
   texts(0, example);
   CHECK(example.tokens == Tokens{1, 'a', 'b', 'c'});
   CHECK(example.prompt == 0);
   const auto batch = train::collate<Cpu>(std::vector{example});
   CHECK(batch.token_count == 3);
+}
+
+namespace {
+
+/// Reads letters as themselves, but "bc" and two new lines as one token each, and puts a blank in front of a text.
+Tokens merged(const std::string& text) {
+  Tokens out{' '};
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto pair = text.substr(i, 2);
+    const bool merges = pair == "bc" || pair == "\n\n";
+    out.push_back(merges ? 256 + pair[1] : text[i]);
+    i += merges;
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a completion's tokens are those by which its prompt's go on, and none of them is the prompt's") {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& prompt, const std::string& completion) {
+    JsonlStream stream(
+        file_of(folder, R"({"prompt": ")" + prompt + R"(", "completion": ")" + completion + "\"}\n"), merged);
+    Example example;
+    stream(0, example);
+    const std::string begin = prompt == "a\\n" ? "a\n" : prompt;
+    CHECK(Tokens(example.tokens.begin(), example.tokens.begin() + static_cast<std::ptrdiff_t>(example.prompt)) ==
+          merged(begin));
+    CHECK(train::target_count(std::vector{example}) == example.tokens.size() - example.prompt);
+    return Tokens(example.tokens.begin() + static_cast<std::ptrdiff_t>(example.prompt), example.tokens.end());
+  };
+  CHECK(read("ab", "dbc") == Tokens{'d', 256 + 'c'});
+  CHECK(read("ab", "cd") == bytes("cd"));           // "bc" would span the border
+  CHECK(read("a\\n", "\\nd") == bytes(" \nd"));  // and behind a new line, "\n\n" would
 }
 
 TEST_CASE("examples that are too long are refused, or cut where told to") {
@@ -120,6 +154,7 @@ TEST_CASE("examples that are too long are refused, or cut where told to") {
                                               Contains("TooLong::cut"));
   JsonlStream cutting(file, bytes, {.end = 0, .max_tokens = 5, .too_long = train::TooLong::cut});
   CHECK(tokens_of(cutting, 0) == bytes("abcde"));
+  CHECK(cutting.read(0, example) == 7);
   JsonlStream fitting(file, bytes, {.max_tokens = 6});
   CHECK(tokens_of(fitting, 0) == bytes("abcdef"));
   JsonlStream prompt_only(file, bytes, {.max_tokens = 2, .too_long = train::TooLong::cut});
@@ -137,6 +172,9 @@ TEST_CASE("examples with nothing to predict are refused by line") {
                     Contains("data:2: expected at least 2 tokens") && Contains("found 1 tokens"));
   JsonlStream no_answer(file_of(folder, "{\"prompt\": \"abc\", \"completion\": \"\"}\n"), bytes);
   CHECK_THROWS_WITH(no_answer(0, example), Contains("found 3 tokens and a prompt of 3"));
+  JsonlStream failing(file_of(folder, "{\"text\": \"ab\"}\n"),
+                      [](const std::string&) -> Tokens { throw Error("no such letter"); });
+  CHECK_THROWS_WITH(failing(0, example), Contains("data:1: no such letter"));
 }
 
 namespace {
@@ -167,7 +205,7 @@ TEST_CASE("of a chat, the assistant's words are learned and what follows them is
   static_assert(train::TokenizeChat<Shouting> && !train::TokenizeChat<decltype(&bytes)>);
   const TemporaryFolder folder;
   const std::string lines = chat_line("aBCd") + chat_line("aBcDEf") + chat_line("ab");
-  JsonlStream stream(file_of(folder, lines), Shouting(), {.shuffle = false, .begin = 1, .end = 2});
+  JsonlStream stream(file_of(folder, lines), Shouting(), {.shuffle = false, .begin = {1}, .end = 2});
   const std::string front = "messagesrole";
   Example example{.tokens = {5}, .prompt = 9, .labels = {1, 2, 3}};
   stream(0, example);

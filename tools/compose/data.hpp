@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <optional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +14,7 @@
 #include "calm/text/jsonl.hpp"
 #include "calm/text/tokenizer/tokenizer.hpp"
 #include "calm/train/batch.hpp"
-#include "calm/train/chat_example.hpp"
+#include "calm/train/jsonl_stream.hpp"
 #include "tools/compose/settings.hpp"
 #include "tools/generate/ends.hpp"
 
@@ -26,59 +26,6 @@ struct Data {
   std::vector<train::Example> train, choose, held_out;
   std::size_t longest = 0;           ///< tokens
   std::size_t cut = 0, dropped = 0;  ///< lines that were too long
-};
-
-/// Lines as a model's tokens.
-class LineReader {
- public:
-  /// Chats are read by the anchor's template.
-  LineReader(const ComposeSettings& settings, const text::Tokenizer& tokenizer, const Ends& ends)
-      : directory_(settings.anchor),
-        tokenizer_(tokenizer),
-        ends_(ends),
-        turns_(settings.chat_turns == "last" ? text::ChatTurns::last : text::ChatTurns::all),
-        options_{.now = day_of(settings.generate.date)} {}
-
-  /// Throws `Error` for a chat that cannot be learned from.
-  train::Example operator()(const text::JsonlLine& line) {
-    train::Example e;
-    if (line.kind == text::JsonlKind::chat) {
-      if (!template_) template_ = text::load_chat_template(directory_);
-      train::learn_answers(text::encode_answers(tokenizer_, *template_, text::Chat::from_json(line.chat), turns_,
-                                               options_),
-                          e);
-      return e;
-    }
-    if (line.kind == text::JsonlKind::pair) {
-      e.tokens = tokens_of(tokenizer_, ends_, line.prompt);
-      e.prompt = e.tokens.size();
-      complete(line, e.tokens);
-    } else {
-      e.tokens = tokens_of(tokenizer_, ends_, line.text);
-    }
-    if (!ends_.end.empty()) e.tokens.push_back(ends_.end.front());
-    return e;
-  }
-
- private:
-  /// Appends the completion's tokens: those that follow the prompt's in the tokens of both, so that the prompt reads as
-  /// it will when decoding. Where a token would span the border, the completion's own.
-  void complete(const text::JsonlLine& line, std::vector<Index>& tokens) const {
-    const auto both = tokens_of(tokenizer_, ends_, line.prompt + line.completion);
-    if (both.size() >= tokens.size() && std::equal(tokens.begin(), tokens.end(), both.begin())) {
-      tokens = both;
-    } else {
-      const auto ids = tokenizer_.ids(line.completion, text::Template::leave);
-      tokens.insert(tokens.end(), ids.begin(), ids.end());
-    }
-  }
-
-  std::string directory_;
-  const text::Tokenizer& tokenizer_;
-  const Ends& ends_;
-  text::ChatTurns turns_;
-  text::ChatOptions options_;
-  std::optional<text::ChatTemplate> template_;
 };
 
 /// A share of `lines` lines, or their number, as `option` says it: at least `least` of them, and fewer than all.
@@ -112,38 +59,43 @@ inline std::vector<Use> uses_of(const ComposeSettings& s, std::size_t lines) {
   return uses;
 }
 
+/// The lines of a file as the anchor's tokens, those of more than `limit` cut where that is wanted. Throws `Error` for
+/// chats without a template.
+inline auto lines_of(const ComposeSettings& s, const text::Jsonl& file, std::size_t limit,
+                     std::shared_ptr<const text::Tokenizer> tokenizer, const Ends& ends) {
+  const bool chats = file.kind() == text::JsonlKind::chat;
+  auto source = chats ? text::load_chat_template(s.anchor) : text::ChatTemplate::parse("");
+  const auto turns = s.chat_turns == "last" ? text::ChatTurns::last : text::ChatTurns::all;
+  train::JsonlStreamOptions options{.begin = ends.begin};
+  if (!ends.end.empty()) options.end = ends.end.front();
+  if (s.too_long == "cut") options.max_tokens = limit, options.too_long = train::TooLong::cut;
+  return train::JsonlStream(
+      file, text::ChatTokenizer(std::move(tokenizer), std::move(source), turns, {.now = day_of(s.generate.date)}),
+      options);
+}
+
 /// Reads the whole of `s.data`. Throws `Error` with the line for what cannot be read or is too long.
-inline Data read_data(const ComposeSettings& s, std::size_t context, LineReader read) {
+inline Data read_data(const ComposeSettings& s, std::size_t context, std::shared_ptr<const text::Tokenizer> tokenizer,
+                      const Ends& ends) {
   const text::Jsonl file = text::Jsonl::open(s.data);
   const std::size_t lines = file.size(), limit = s.max_length == 0 ? context : s.max_length;
   calm::detail::require(limit <= context, [&] {
     return "--max-length " + std::to_string(limit) + ": the anchor's context is " + std::to_string(context) + " tokens";
   });
   const std::vector<Use> uses = uses_of(s, lines);
+  auto stream = lines_of(s, file, limit, std::move(tokenizer), ends);
   Data data;
-  text::JsonlLine line;
   for (std::size_t i = 0; i < lines; ++i) {
-    file.read(i, line);
-    const auto fail = [&](const std::string& what) { throw Error(s.data + ":" + std::to_string(i + 1) + ": " + what); };
     train::Example e;
-    try {
-      e = read(line);
-    } catch (const Error& error) {
-      fail(error.what());
-    }
-    if (e.tokens.size() > limit) {
+    const std::size_t found = stream.read(i, e);
+    if (found > limit) {
       if (s.too_long == "refuse")
-        fail("found " + std::to_string(e.tokens.size()) + " tokens, expected at most " + std::to_string(limit) +
-             "; shorten the line, or give --too-long cut or drop");
+        throw Error(s.data + ":" + std::to_string(i + 1) + ": found " + std::to_string(found) +
+                    " tokens, expected at most " + std::to_string(limit) +
+                    "; shorten the line, or give --too-long cut or drop");
       ++(s.too_long == "cut" ? data.cut : data.dropped);
       if (s.too_long == "drop") continue;
-      e.tokens.resize(limit);
-      if (!e.labels.empty()) e.labels.resize(limit);
     }
-    const std::size_t predicted = e.labels.empty() ? e.tokens.size() : e.tokens.size() + 1;
-    if (predicted < 2 || predicted <= e.prompt)
-      fail("found " + std::to_string(e.tokens.size()) + " tokens, " + std::to_string(e.prompt) +
-           " of them the prompt's; expected something to predict");
     data.longest = std::max(data.longest, e.tokens.size());
     (uses[i] == Use::train ? data.train : uses[i] == Use::choose ? data.choose : data.held_out).push_back(std::move(e));
   }

@@ -56,7 +56,7 @@ class Session {
   /// Trains bridges, or goes on with those of an earlier call, saves them, and says what they bring. Returns false if a
   /// signal ended it.
   bool train() {
-    const Data data = read_data(s_, context, LineReader(s_, tokenizer_, ends_));
+    const Data data = read_data(s_, context, shared_, ends_);
     say(data);
     const train::FitResult result = run(data);
     if (!result.finished) return false;

@@ -52,7 +52,11 @@ inline TokenizedChat encode_answers(const Tokenizer& tokenizer, const ChatTempla
 class ChatTokenizer {
  public:
   ChatTokenizer(Tokenizer tokenizer, ChatTemplate source, ChatTurns turns = ChatTurns::all, ChatOptions options = {})
-      : tokenizer_(std::make_shared<const Tokenizer>(std::move(tokenizer))),
+      : ChatTokenizer(std::make_shared<const Tokenizer>(std::move(tokenizer)), std::move(source), turns,
+                      std::move(options)) {}
+  ChatTokenizer(std::shared_ptr<const Tokenizer> tokenizer, ChatTemplate source, ChatTurns turns = ChatTurns::all,
+                ChatOptions options = {})
+      : tokenizer_(std::move(tokenizer)),
         source_(std::move(source)),
         turns_(turns),
         options_(std::move(options)) {}

@@ -44,7 +44,7 @@ enum class TooLong {
 struct JsonlStreamOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;           ///< a new order in each epoch; false: the file's order, over and over
-  std::optional<Index> begin{};  ///< put in front of each example, but not of a chat: its template does that
+  std::vector<Index> begin{};    ///< put in front of each example, but not of a chat: its template does that
   std::optional<Index> end{};    ///< put behind each example, and to be learned; not behind a chat
   std::size_t max_tokens = 0;    ///< of one example, `begin` and `end` included; 0: any number
   TooLong too_long = TooLong::refuse;
@@ -52,9 +52,10 @@ struct JsonlStreamOptions {
 
 /// An `ExampleStream` over a file: each line once per epoch. Example `i` depends on `i`, the seed and the file alone.
 ///
-/// A {"text"} line is learned from its second token on; of a {"prompt", "completion"} line the completion is, each of
-/// the two tokenized by itself: put the blank between them where the tokenizer wants it. Of a {"messages"} line what
-/// the assistant says is learned; F must be a `TokenizeChat` for that, as text::ChatTokenizer is.
+/// A {"text"} line is learned from its second token on; of a {"prompt", "completion"} line the completion is. No token
+/// spans the border of these two: the prompt's are those that decoding begins with, and all tokens behind them are
+/// learned. Of a {"messages"} line what the assistant says is learned; F must be a `TokenizeChat` for that, as
+/// text::ChatTokenizer is.
 template <Tokenize F>
 class JsonlStream {
  public:
@@ -63,21 +64,18 @@ class JsonlStream {
 
   /// Writes example `i` into `out`, reusing its memory. Throws `Error` with the file's line if the example is too long
   /// or has nothing to predict.
-  void operator()(std::uint64_t i, Example& out) {
-    const std::size_t line = line_of(i);
+  void operator()(std::uint64_t i, Example& out) { read(line_of(i), out); }
+
+  /// The same of a line, counted from 0. Returns how many tokens it has, those that are cut included.
+  std::size_t read(std::size_t line, Example& out) {
     file_.read(line, line_);
     if (line_.kind == text::JsonlKind::chat) return read_chat(line, out);
-    out.tokens.clear();
+    out.tokens = options_.begin;
     out.labels.clear();
-    if (options_.begin) out.tokens.push_back(*options_.begin);
     out.prompt = 0;
-    if (line_.kind == text::JsonlKind::pair) {
-      append(line_.prompt, out);
-      out.prompt = out.tokens.size();
-    }
-    append(line_.kind == text::JsonlKind::pair ? line_.completion : line_.text, out);
+    at_line(line, [&] { line_.kind == text::JsonlKind::pair ? append_pair(out) : append(tokenize_(line_.text), out); });
     if (options_.end) out.tokens.push_back(*options_.end);
-    fit(line, out);
+    return fit(line, out);
   }
 
   /// Which line, counted from 0, example `i` is.
@@ -90,17 +88,34 @@ class JsonlStream {
   std::size_t size() const { return file_.size(); }
 
  private:
-  void append(const std::string& text, Example& out) {
-    const std::vector<Index> tokens = tokenize_(text);
-    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end());
+  using Tokens = std::vector<Index>;
+
+  static void append(const Tokens& tokens, Example& out, std::size_t from = 0) {
+    out.tokens.insert(out.tokens.end(), tokens.begin() + static_cast<std::ptrdiff_t>(from), tokens.end());
   }
 
-  void read_chat(std::size_t line, Example& out) {
+  static bool begins(const Tokens& head, const Tokens& whole) {
+    return head.size() <= whole.size() && std::equal(head.begin(), head.end(), whole.begin());
+  }
+
+  /// Behind the prompt's tokens come those by which the tokens of prompt and completion together go on; where one would
+  /// span the border, those by which a new line's do: of a completion by itself, the tokenizer may take the beginning
+  /// for a word's and put a blank there.
+  void append_pair(Example& out) {
+    Tokens head = tokenize_(line_.prompt), both = tokenize_(line_.prompt + line_.completion);
+    append(head, out);
+    out.prompt = out.tokens.size();
+    if (!begins(head, both)) head = tokenize_("\n"), both = tokenize_("\n" + line_.completion);
+    if (!begins(head, both)) head.clear(), both = tokenize_(line_.completion);
+    append(both, out, head.size());
+  }
+
+  std::size_t read_chat(std::size_t line, Example& out) {
     if constexpr (TokenizeChat<F>) {
-      text::TokenizedChat chat = tokens_of_chat(line);
+      text::TokenizedChat chat = at_line(line, [&] { return tokenize_.chat(line_.chat); });
       if (!chat.answers.empty()) chat.tokens.resize(chat.answers.back().end);
-      chat.tokens.resize(within_limit(line, chat.tokens.size()));
-      const std::size_t n = chat.tokens.size(), answers = chat.answers.size();
+      const std::size_t found = chat.tokens.size(), answers = chat.answers.size(), n = within_limit(line, found);
+      chat.tokens.resize(n);
       std::erase_if(chat.answers, [&](const auto& answer) { return std::max<std::size_t>(answer.begin, 1) >= n; });
       if (chat.answers.empty())
         fail(line, "expected something that the assistant says after the first token, found " +
@@ -108,6 +123,7 @@ class JsonlStream {
                        " tokens; remove the line, or raise max_tokens");
       chat.answers.back().end = std::min(chat.answers.back().end, n);
       learn_answers(std::move(chat), out);
+      return found;
     } else {
       fail(line,
            "found a chat, expected {\"text\": ...} or {\"prompt\": ..., \"completion\": ...}; give the stream a "
@@ -115,9 +131,10 @@ class JsonlStream {
     }
   }
 
-  text::TokenizedChat tokens_of_chat(std::size_t line) {
+  template <class Make>
+  auto at_line(std::size_t line, const Make& make) const {
     try {
-      return tokenize_.chat(line_.chat);
+      return make();
     } catch (const Error& e) {
       fail(line, e.what());
     }
@@ -133,7 +150,7 @@ class JsonlStream {
     return limit;
   }
 
-  void fit(std::size_t line, Example& out) const {
+  std::size_t fit(std::size_t line, Example& out) const {
     const std::size_t found = out.tokens.size();
     out.tokens.resize(within_limit(line, found));
     if (out.tokens.size() < 2 || out.tokens.size() <= out.prompt)
@@ -141,6 +158,7 @@ class JsonlStream {
                      " tokens and a prompt of " + std::to_string(out.prompt) +
                      (found > out.tokens.size() ? ", cut to max_tokens = " + std::to_string(out.tokens.size()) : "") +
                      "; remove the line, or set begin and end");
+    return found;
   }
 
   [[noreturn]] void fail(std::size_t line, const std::string& what) const {
