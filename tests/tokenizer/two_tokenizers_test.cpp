@@ -126,3 +126,51 @@ TEST_CASE("a text that the augment's tokenizer passes over, however long, has no
     follower->push(1);
   }
 }
+
+namespace {
+
+/// Follows `text` letter by letter; how often the augment's tokens were not those of the text so far.
+std::size_t differences(std::shared_ptr<const Tokenizer> augment, const std::string& text) {
+  const auto anchor = letters(" abcxy");
+  const auto follower = retokenizer(anchor, augment)->text();
+  std::string so_far;
+  std::size_t count = 0;
+  for (const Index token : anchor->ids(text)) {
+    follower->push(token);
+    so_far += text[so_far.size()];
+    count += follower->tokens() != augment->ids(so_far);
+  }
+  REQUIRE(so_far == text);
+  return count;
+}
+
+std::string times(int n, const std::string& part) {
+  std::string out;
+  while (n-- > 0) out += part;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a long word whose end changes its first tokens is read again from its beginning") {
+  text::TokenizerParts pieces;
+  for (const char* piece : {"?", "a", "##a", "b"})
+    pieces.vocabulary.set(static_cast<Index>(pieces.vocabulary.size()), piece);
+  pieces.model = text::WordPiece(pieces.vocabulary, 0, "##", 100);
+  pieces.pre_tokenizers.push_back(text::pre_tokenizers::whitespace_split());
+  const auto word_piece = std::make_shared<const Tokenizer>(std::move(pieces));
+  CHECK(differences(word_piece, times(50, "b ") + times(100, "a")) == 0);
+  CHECK(word_piece->ids(times(101, "a")) == std::vector<Index>{0});  // too long for a word: unknown
+  CHECK(differences(word_piece, times(50, "b ") + times(150, "a") + times(50, " b")) == 0);
+
+  // Pairs "ab" or pairs "ba", which the beginning and the end of the word decide together.
+  text::TokenizerParts parts;
+  const std::vector<std::pair<std::string, double>> scores{{"?", -50}, {"ab", -1},  {"ba", -1}, {" x", -1}, {" xa", -2},
+                                                           {"a", -12}, {"b", -10}, {"c", -10}, {"bc", -1}, {" y", -1}};
+  for (const auto& [piece, score] : scores) parts.vocabulary.set(static_cast<Index>(parts.vocabulary.size()), piece);
+  text::Unigram<double> unigram(parts.vocabulary, 0, false);
+  for (std::size_t i = 1; i < scores.size(); ++i) unigram.add(scores[i].first, static_cast<Index>(i), scores[i].second);
+  parts.model = std::move(unigram);
+  const auto whole_text = std::make_shared<const Tokenizer>(std::move(parts));
+  CHECK(differences(whole_text, times(60, " y") + " x" + times(100, "ab") + "c") == 0);
+}

@@ -26,10 +26,11 @@ namespace detail {
 
 /// The tokens of a text that grows, each time those that the tokenizer gives for all of it.
 ///
-/// What is appended changes only tokens near the end, so not all is encoded again: from some way before the end on, and
-/// a longer way until the new tokens agree with the old over a stretch. With tokenizers whose pieces never reach over
-/// words that is exact; else (long texts without blanks) the result may differ from that of the whole text, but depends
-/// on nothing but the text and where it grew.
+/// What is appended changes only tokens near the end, so not all is encoded again: from the beginning of a word before
+/// the end on, and from one further back until the new tokens agree with the old over a stretch in which a word begins.
+/// Where no piece reaches over words, or from something else to a blank, that is exact. Of words of more than `reach`
+/// bytes (long texts without blanks, where the tokenizer knows no other words) the last part alone is encoded again:
+/// the result may then differ from that of the whole text, but depends on nothing but the text and where it grew.
 class GrowingEncoding {
  public:
   explicit GrowingEncoding(const text::Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
@@ -46,6 +47,7 @@ class GrowingEncoding {
       const std::size_t from = last_at(before - window);
       if (tokens_[from].begin == 0) break;
       auto tail = encoded(tokens_[from].begin);
+      if (!tail.empty()) tail.front().begins_word = tokens_[from].begins_word;
       const auto [old, fresh] = agreement(from, tail, before);
       if (old > 0) return replace(old, std::span(tail).subspan(fresh));
     }
@@ -57,16 +59,24 @@ class GrowingEncoding {
   }
 
  private:
-  // In bytes: how far before the end encoding begins first; over how much the old and the new tokens must agree, and
-  // how long before the old end.
-  static constexpr std::size_t first_window = 96, stretch = 16, margin = 24;
+  // In bytes: how far before the end encoding begins first; how much further back a word may begin; over how much the
+  // old and the new tokens must agree, and how long before the old end.
+  static constexpr std::size_t first_window = 96, reach = 1024, stretch = 16, margin = 24;
 
-  /// The last token that begins a character at or before `byte`.
+  /// Whether what comes later leaves alone what stands before `t`: a word begins, or a blank behind something else.
+  bool begins_word(const text::Token& t) const {
+    return t.begins_word || (t.begin > 0 && text_[t.begin] == ' ' && text_[t.begin - 1] != ' ');
+  }
+
+  /// The last token at or before `byte` that begins a word; if there is none within `reach`, a character.
   std::size_t last_at(std::size_t byte) const {
     const auto behind =
         std::partition_point(tokens_.begin(), tokens_.end(), [&](const text::Token& t) { return t.begin <= byte; });
     auto at = static_cast<std::size_t>(behind - tokens_.begin());
     while (at > 0 && (static_cast<unsigned char>(text_[tokens_[--at].begin]) & 0xC0) == 0x80) continue;
+    for (std::size_t word = at; tokens_[word].begin + reach > byte; --word) {
+      if (word == 0 || begins_word(tokens_[word])) return word;
+    }
     return at;
   }
   std::vector<text::Token> encoded(std::size_t from) const {
@@ -76,9 +86,10 @@ class GrowingEncoding {
   }
 
   /// The first pair of an old token and a new one behind which both go on alike for `stretch` bytes, well before the
-  /// old end; {0, 0} if there is none.
+  /// old end; of tokens that begin a word, if that at `from` does. {0, 0} if there is none.
   std::pair<std::size_t, std::size_t> agreement(std::size_t from, const std::vector<text::Token>& tail,
                                                 std::size_t end) const {
+    const bool has_words = begins_word(tokens_[from]);
     std::size_t old = from, fresh = 0;
     while (old < tokens_.size() && fresh < tail.size()) {
       if (tokens_[old].begin != tail[fresh].begin) {
@@ -87,8 +98,12 @@ class GrowingEncoding {
       }
       std::size_t n = 0;
       while (old + n < tokens_.size() && fresh + n < tail.size() && same(tokens_[old + n], tail[fresh + n])) ++n;
-      const std::size_t least = tokens_[old].begin + stretch;
-      if (n > 0 && tokens_[old + n - 1].end >= least && least + margin <= end) return {old, fresh};
+      for (std::size_t k = 0; k < n; ++k) {
+        if (has_words && !(begins_word(tokens_[old + k]) && begins_word(tail[fresh + k]))) continue;
+        const std::size_t least = tokens_[old + k].begin + stretch;
+        if (tokens_[old + n - 1].end >= least && least + margin <= end) return {old + k, fresh + k};
+        break;
+      }
       old += n + (n == 0), fresh += n + (n == 0);
     }
     return {0, 0};

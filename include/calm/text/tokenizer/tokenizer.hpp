@@ -31,6 +31,7 @@ namespace calm::text {
 struct Token {
   TokenId id = no_token;
   std::size_t begin = 0, end = 0;
+  bool begins_word = false;  ///< the first of what the model cuts into tokens at once, or cut out before
 };
 
 /// What a tokenizer is made of, in the order in which a text passes through it.
@@ -84,7 +85,7 @@ class Tokenizer {
     const bool adds = use == Template::apply;
     if (adds) for (const TokenId id : parts_.before) out.push_back({id, 0, 0});
     parts_.added.for_each_part(text, false, [&](std::size_t begin, std::size_t end, TokenId id) {
-      if (id != no_token) out.push_back({id, begin, end});
+      if (id != no_token) out.push_back({id, begin, end, true});
       else encode_part(Aligned(text.substr(begin, end - begin), static_cast<std::uint32_t>(begin)), out);
     });
     if (adds) for (const TokenId id : parts_.after) out.push_back({id, text.size(), text.size()});
@@ -132,7 +133,7 @@ class Tokenizer {
     parts_.added.for_each_part(text.text(), true, [&](std::size_t begin, std::size_t end, TokenId id) {
       if (id == no_token) return encode_words(text.part(begin, end), out);
       const Span span = text.span(begin, end);
-      out.push_back({id, span.begin, span.end});
+      out.push_back({id, span.begin, span.end, true});
     });
   }
 
@@ -155,9 +156,10 @@ class Tokenizer {
         model.tokenize(parts_.vocabulary, place->first, scratch, pieces);
         place->second = {first, pieces.size()};
       }
-      for (std::size_t i = place->second.first; i < place->second.second; ++i) {
+      const auto [first, last] = place->second;
+      for (std::size_t i = first; i < last; ++i) {
         const Span span = words.text.span(range.begin + pieces[i].begin, range.begin + pieces[i].end);
-        out.push_back({pieces[i].id, span.begin, span.end});
+        out.push_back({pieces[i].id, span.begin, span.end, i == first});
       }
     }
   }
