@@ -21,7 +21,8 @@ std::string_view take_until(std::string_view& text, char end) {
 }
 
 /// "w:a,##b" is WordPiece, "b: a,ab" BPE and "u: a,ab" Unigram, the first pieces the likeliest; "B" and "U" take the
-/// whole text for one word, as SentencePiece does. As in its vocabularies, a blank only begins a piece.
+/// whole text for one word, as SentencePiece does. As in its vocabularies, a blank only begins a piece. A piece like
+/// "<s>" is cut out before, and takes the blanks around it along.
 std::shared_ptr<const text::Tokenizer> tokenizer(std::string_view line) {
   const char kind = line.empty() ? 'b' : line[0];
   take_until(line, ':');
@@ -30,7 +31,10 @@ std::shared_ptr<const text::Tokenizer> tokenizer(std::string_view line) {
   while (!line.empty()) {
     const std::string_view piece = take_until(line, ',');
     if (piece.empty() || piece.find(' ', 1) != piece.npos || parts.vocabulary.find(piece) >= 0) continue;
-    parts.vocabulary.set(static_cast<text::TokenId>(parts.vocabulary.size()), std::string(piece));
+    const auto id = static_cast<text::TokenId>(parts.vocabulary.size());
+    parts.vocabulary.set(id, std::string(piece));
+    if (piece.starts_with('<') && piece.ends_with('>'))
+      parts.added.add({.id = id, .content = std::string(piece), .lstrip = true, .rstrip = true}, piece);
   }
   const auto size = static_cast<text::TokenId>(parts.vocabulary.size());
   const auto fill = [&](auto model, const auto& add) {
