@@ -8,6 +8,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "calm/text/utf8.hpp"
+
 using namespace calm::text;
 
 namespace {
