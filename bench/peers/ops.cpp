@@ -21,7 +21,6 @@ using calm::Cpu, calm::Index;
 namespace kernel = calm::kernel;
 constexpr std::size_t rows = 2048, width = 576, inner = 1536, vocab = 49152;
 constexpr kernel::AttentionExtents texts{4, 512, 512, 9, 3, 64};
-constexpr std::size_t repeats = 20;
 
 /// Memory as tensors have it.
 template <class T>
@@ -50,9 +49,14 @@ double sum(const Numbers<T>& x) {
   for (const T& value : x) total += std::abs(static_cast<double>(static_cast<float>(value)));
   return total / static_cast<double>(x.size());
 }
+/// What f took, `count` times. Before that it works untimed for a while: after a pause, a processor may need
+/// milliseconds to wake, as long as the shortest of these take.
 template <class F>
-void repeat(const F& f) {
-  for (std::size_t i = 0; i < repeats; ++i) f();
+bench::Stopwatch::Taken repeat(const F& f, std::size_t count = 20) {
+  for (const bench::Stopwatch warm; warm.read().seconds < 0.05;) f();
+  const bench::Stopwatch watch;
+  for (std::size_t i = 0; i < count; ++i) f();
+  return watch.read();
 }
 
 struct Width {
@@ -67,60 +71,60 @@ class Ops {
   using A = calm::Accumulator<T>;
 
  public:
-  double rms_norm() {
-    repeat([&] { forward_norm(nullptr); });
-    return sum(y_);
+  bench::Answer rms_norm() {
+    const auto taken = repeat([&] { forward_norm(nullptr); });
+    return {sum(y_), taken};
   }
-  double rms_norm_gradient() {
-    repeat([&] {
+  bench::Answer rms_norm_gradient() {
+    const auto taken = repeat([&] {
       forward_norm(statistics_.data());
       kernel::rms_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), A(0), statistics_.data(), x_.data(),
                                 dx_.data(), nullptr);
     });
-    return sum(dx_);
+    return {sum(dx_), taken};
   }
-  double layer_norm() {
-    repeat([&] { forward_layer_norm(nullptr); });
-    return sum(y_);
+  bench::Answer layer_norm() {
+    const auto taken = repeat([&] { forward_layer_norm(nullptr); });
+    return {sum(y_), taken};
   }
-  double layer_norm_gradient() {
-    repeat([&] {
+  bench::Answer layer_norm_gradient() {
+    const auto taken = repeat([&] {
       forward_layer_norm(statistics_.data());
       kernel::layer_norm_backward(Cpu{}, rows, width, x_.data(), weight_.data(), statistics_.data(),
                                   weight_rows_.data(), dx_.data(), nullptr);
     });
-    return sum(dx_);
+    return {sum(dx_), taken};
   }
-  double swiglu() {
-    repeat([&] {
+  bench::Answer swiglu() {
+    const auto taken = repeat([&] {
       kernel::gate(Cpu{}, kernel::Activation::silu, rows * inner, gate_.data(), up_.data(), product_.data());
     });
-    return sum(product_);
+    return {sum(product_), taken};
   }
-  double swiglu_gradient() {
-    repeat([&] {
+  bench::Answer swiglu_gradient() {
+    const auto taken = repeat([&] {
       constexpr std::size_t n = rows * inner;
       kernel::gate(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data());
       kernel::gate_backward(Cpu{}, kernel::Activation::silu, n, gate_.data(), up_.data(), product_.data(),
                             dgate_.data(), false, dup_.data(), false);
     });
-    return sum(dgate_) + sum(dup_);
+    return {sum(dgate_) + sum(dup_), taken};
   }
-  double attention() {
-    repeat([&] { attend(nullptr); });
-    return sum(out_);
+  bench::Answer attention() {
+    const auto taken = repeat([&] { attend(nullptr); });
+    return {sum(out_), taken};
   }
-  double attention_gradient() {
-    repeat([&] {
+  bench::Answer attention_gradient() {
+    const auto taken = repeat([&] {
       attend(lse_.data());
       for (auto* d : {&dq_, &dk_, &dv_}) kernel::fill(Cpu{}, d->size(), T{}, d->data());
       kernel::attention_backward(Cpu{}, texts, rule(), q_.data(), k_.data(), v_.data(), out_.data(), lse_.data(),
                                  q_.data(), dq_.data(), dk_.data(), dv_.data());
     });
-    return sum(dq_) + sum(dk_) + sum(dv_);
+    return {sum(dq_) + sum(dk_) + sum(dv_), taken};
   }
   /// Loss and gradient of 1024 rows, the projection included; once. In bf16 as a packed model has it: its table.
-  double cross_entropy_gradient() {
+  bench::Answer cross_entropy_gradient() {
     using Rows = calm::Tensor<A, Cpu, calm::Batch, calm::Time, Width>;
     using Table = calm::Tensor<A, Cpu, Vocab, Width>;
     using Kept = std::conditional_t<std::is_same_v<T, A>, Table, calm::Packed<T, Table>>;
@@ -132,23 +136,27 @@ class Ops {
     }();
     const auto targets =
         calm::Tensor<Index, Cpu, calm::Batch, calm::Time>::full(calm::Shape<calm::Batch, calm::Time>(1, 1024), 7);
-    calm::Tape<Cpu> tape;
-    x.zero_gradient();
-    const auto recording = tape.record();
-    const auto loss = calm::linear_cross_entropy(x(), table, targets);
-    const auto value = static_cast<double>(static_cast<float>(loss.value[0]));
-    calm::backward(loss);
-    return value;
+    double value = 0;
+    const auto taken = repeat(
+        [&] {
+          calm::Tape<Cpu> tape;
+          x.zero_gradient();
+          const auto recording = tape.record();
+          const auto loss = calm::linear_cross_entropy(x(), table, targets);
+          value = static_cast<double>(static_cast<float>(loss.value[0]));
+          calm::backward(loss);
+        },
+        1);
+    return {value, taken};
   }
   /// 8 million parameters; in bf16 with their exact copies.
-  double adamw() {
+  bench::Answer adamw() {
     constexpr std::size_t n = std::size_t{8} << 20;
     static Numbers<T> x = numbers<T>(n, 3), g = numbers<T>(n, 4);
     static Numbers<A> m(n), v(n), master(numbers<A>(n, 3));
     const kernel::AdamWStep<A> step{1, A(0.9), A(0.999), A(1 - 1e-6), A(1e-3), A(0.0316), A(1e-8)};
     A* exact = std::is_same_v<T, A> ? nullptr : master.data();
-    for (int i = 0; i < 4; ++i) kernel::adamw(Cpu{}, n, step, g.data(), m.data(), v.data(), exact, x.data());
-    return 0;
+    return {0, repeat([&] { kernel::adamw(Cpu{}, n, step, g.data(), m.data(), v.data(), exact, x.data()); }, 4)};
   }
 
  private:

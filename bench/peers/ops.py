@@ -1,12 +1,13 @@
 """PyTorch's half of ops.cpp:   ops.py fp32|bf16"""
 
 import sys
+import time
 
 import torch
 import torch.nn.functional as F
 from serve import serve
 
-ROWS, WIDTH, INNER, VOCAB, REPEATS = 2048, 576, 1536, 49152, 20
+ROWS, WIDTH, INNER, VOCAB = 2048, 576, 1536, 49152
 DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16}[sys.argv[1]]
 
 
@@ -18,10 +19,20 @@ def mean(x):
     return x.double().abs().sum().item() / x.numel()
 
 
-def repeat(f):
-    for _ in range(REPEATS):
+def means(all_x):
+    return sum(map(mean, all_x))
+
+
+def repeat(f, number, count=20):
+    """As in ops.cpp: the number of what f returns, and the time that it takes `count` times, behind a warm-up."""
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < 0.05:
+        f()
+    begin, processor = time.perf_counter(), time.process_time()
+    for _ in range(count):
         result = f()
-    return result
+    seconds, busy = time.perf_counter() - begin, time.process_time() - processor
+    return number(result), seconds, busy
 
 
 class Ops:
@@ -45,52 +56,55 @@ class Ops:
 
     def rms_norm(self):
         with torch.no_grad():
-            return mean(repeat(lambda: self.norm(self.x)))
+            return repeat(lambda: self.norm(self.x), mean)
 
     def rms_norm_gradient(self):
-        return mean(repeat(lambda: self.gradient(self.norm, [self.x], lambda y: self.x))[0])
+        return repeat(lambda: self.gradient(self.norm, [self.x], lambda y: self.x), means)
 
     def layer_norm(self):
         with torch.no_grad():
-            return mean(repeat(lambda: self.normalised(self.x)))
+            return repeat(lambda: self.normalised(self.x), mean)
 
     def layer_norm_gradient(self):
-        return mean(repeat(lambda: self.gradient(self.normalised, [self.x], lambda y: self.rows))[0])
+        return repeat(lambda: self.gradient(self.normalised, [self.x], lambda y: self.rows), means)
 
     def swiglu(self):
         with torch.no_grad():
-            return mean(repeat(lambda: F.silu(self.gate) * self.up))
+            return repeat(lambda: F.silu(self.gate) * self.up, mean)
 
     def swiglu_gradient(self):
         f = lambda gate, up: F.silu(gate) * up
-        return sum(map(mean, repeat(lambda: self.gradient(f, [self.gate, self.up], lambda y: y.detach()))))
+        return repeat(lambda: self.gradient(f, [self.gate, self.up], lambda y: y.detach()), means)
 
     def attend(self, q, k, v):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
     def attention(self):
         with torch.no_grad():
-            return mean(repeat(lambda: self.attend(self.q, self.k, self.v)))
+            return repeat(lambda: self.attend(self.q, self.k, self.v), mean)
 
     def attention_gradient(self):
-        return sum(map(mean, repeat(lambda: self.gradient(self.attend, [self.q, self.k, self.v], lambda y: self.q))))
+        return repeat(lambda: self.gradient(self.attend, [self.q, self.k, self.v], lambda y: self.q), means)
 
     def cross_entropy_gradient(self):
         if not hasattr(self, "table"):
             self.table = numbers(VOCAB * WIDTH, 1).view(VOCAB, WIDTH)
         x = self.x[:1024].detach().requires_grad_()
-        loss = F.cross_entropy(F.linear(x, self.table).float(), torch.full((1024,), 7))
-        loss.backward()
-        return loss.item()
+
+        def step():
+            x.grad = None
+            loss = F.cross_entropy(F.linear(x, self.table).float(), torch.full((1024,), 7))
+            loss.backward()
+            return loss
+
+        return repeat(step, torch.Tensor.item, 1)
 
     def adamw(self):
         if not hasattr(self, "optimizer"):
             x = torch.nn.Parameter(numbers(8 << 20, 3, torch.float32))
             x.grad = numbers(8 << 20, 4, torch.float32)
             self.optimizer = torch.optim.AdamW([x], lr=1e-4, fused=True)
-        for _ in range(4):
-            self.optimizer.step()
-        return 0
+        return repeat(self.optimizer.step, lambda _: 0, 4)
 
 
 serve(Ops())

@@ -7,6 +7,7 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace bench {
@@ -20,21 +21,42 @@ inline long peak_mib() {
   return 0;
 }
 
-/// Answers the name of a job by seconds, processor seconds of all threads, and the number that the job returns, on
-/// which both halves must agree; "peak" by `peak_mib`.
-inline void serve(const std::map<std::string, std::function<double()>>& jobs) {
+/// Time since it was made.
+class Stopwatch {
+ public:
+  struct Taken {
+    double seconds, busy;  ///< busy: processor seconds of all threads
+  };
+  Taken read() const {
+    const double busy = static_cast<double>(std::clock() - processor_) / CLOCKS_PER_SEC;
+    return {std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(), busy};
+  }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::clock_t processor_ = std::clock();
+};
+
+/// What a job returns: a number on which both halves must agree, and what it took, if it timed itself.
+struct Answer {
+  Answer(double result) : number(result) {}
+  Answer(double result, Stopwatch::Taken time) : number(result), taken(time) {}
+  double number;
+  std::optional<Stopwatch::Taken> taken{};
+};
+
+/// Answers the name of a job by seconds, processor seconds of all threads, and the job's number; "peak" by `peak_mib`.
+inline void serve(const std::map<std::string, std::function<Answer()>>& jobs) {
   std::cout << "ready" << std::endl;
   for (std::string word; std::cin >> word;) {
     if (word == "peak") {
       std::cout << peak_mib() << std::endl;
       continue;
     }
-    const auto begin = std::chrono::steady_clock::now();
-    const std::clock_t processor = std::clock();
-    const double number = jobs.at(word)();
-    const double busy = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC;
-    const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
-    std::cout << wall.count() << ' ' << busy << ' ' << number << std::endl;
+    const Stopwatch watch;
+    const Answer answer = jobs.at(word)();
+    const auto [seconds, busy] = answer.taken.value_or(watch.read());
+    std::cout << seconds << ' ' << busy << ' ' << answer.number << std::endl;
   }
 }
 
