@@ -143,6 +143,32 @@ TEST_CASE("attention over more keys than a block holds") {
   CHECK(attention(q, k, v, mask, {}, sink)[0] == Approx(above / below));
 }
 
+TEST_CASE("a hole over a whole block of keys is an interval that begins behind it, soft cap and gradients included") {
+  constexpr std::size_t n = 150, time = 9;
+  auto q = random_parameter<Q>(Q::shape_type(1, time), 1);
+  auto k = random_parameter<K>(K::shape_type(1, n), 2), v = random_parameter<K>(K::shape_type(1, n), 3);
+  const Shape<Batch, Time> shape(1, time);
+  const auto all = [&](std::size_t x) { return Indices<Batch, Time>::full(shape, static_cast<Index>(x)); };
+  KeyIntervals<Cpu> holed{.end = all(n), .hole_begin = all(0), .hole_end = all(0)};
+  KeyIntervals<Cpu> later{.end = all(n), .begin = all(0)};
+  for (std::size_t i = 0; i < time; i += 3)  // neighbours differ, so that for others the block is worked on
+    holed.hole_end.mutable_data()[i] = later.begin.mutable_data()[i] = 80;
+  const auto run = [&](const KeyIntervals<Cpu>& mask) {
+    std::vector<double> made;
+    for (auto* x : {&k, &v}) x->zero_gradient();
+    q.zero_gradient();
+    Tape<Cpu> tape;
+    const auto recording = tape.record();
+    const auto y = attention(q(), k(), v(), mask, AttentionOptions<2>{.softcap = 2});
+    backward(sum(y * y));
+    made.insert(made.end(), value(y).data(), value(y).data() + value(y).size());
+    made.insert(made.end(), q.gradient(), q.gradient() + q.value().size());
+    for (const auto* x : {&k, &v}) made.insert(made.end(), x->gradient(), x->gradient() + x->value().size());
+    return made;
+  };
+  REQUIRE(run(holed) == run(later));
+}
+
 TEST_CASE("keys in a hole are as if they were not there, over many blocks of keys and queries") {
   using Short = Doubles<Batch, Time, Two, Narrow>;
   using Long = Doubles<Batch, Source, One, Narrow>;

@@ -48,6 +48,7 @@ struct BlockRange {
     if (hole_lo <= lo) lo = std::max(lo, hole_hi);
     if (hole_hi >= hi) hi = std::min(hi, hole_lo);
     if (hole_lo <= lo || hole_hi >= hi) hole_lo = hole_hi = 0;
+    if (empty()) lo = hi = 0;  // the hole is all of it
   }
   bool empty() const { return hi <= lo; }
   bool whole() const { return lo == 0 && hi == key_block && hole_hi <= hole_lo; }
